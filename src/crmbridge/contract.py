@@ -1,0 +1,284 @@
+"""What the author of an adapter implements, and all that crmbridge will ever ask of it.
+
+An adapter is a class, registered under the entry point group `crmbridge.adapters`, with three class attributes and eight methods
+(see `Adapter`). `crmbridge.testing.AdapterConformance` tests every sentence below.
+
+Reading
+    `read` hands over Arrow record batches in the canonical schema (`crmbridge.model.arrow_schema`), ids as text, datetimes in UTC.
+    Where rows are easier, build model objects and pass them through `crmbridge.model.record_batches`. An entity the CRM does not
+    have is left out of `capabilities.entities`; a field it does not have is null. Deleted records are left out; records merged
+    into another may be given with `merged_into_id`. Order is free. A read that cannot finish raises: never end early in silence.
+
+Writing
+    `write_roles` yields exactly one receipt per write, in any order. A `put` adds the role where the pair is as `expected`; a
+    `remove` deletes the very rows in `expected`. Where the CRM has no conditional write: read, compare, write, verify.
+    * The pair is as expected: write it -> `applied`.
+    * The pair is already as wanted, by this write or by anyone's hand -> `already`; nothing is written.
+    * Anything else differs from `expected.rows` -> `conflict`; nothing is written. The primary is compared only by a `put` that
+      asks to be primary: `conflict` unless the opportunity's primary is still `expected.primary_contact_id`.
+    * The CRM refuses this record for good (deleted, invisible, validation rule) -> `rejected` with the CRM's code.
+    * It was sent and the answer was lost -> `unknown`. Never send it again blindly: `settle` reads back.
+    One refused write never takes others with it. `write_roles` raises only if nothing left the machine.
+    `checkpoint` is called before anything that outlives the call exists (a Bulk job's id before its upload); it returns once the
+    checkpoint is durable.
+
+Settling
+    `settle` is called for writes whose receipt is missing or `unknown`, with the checkpoints of their run. It first brings remote
+    jobs to a terminal state and waits out lost requests; only then does it read back: `applied` (the pair is as wanted),
+    `absent` (it did not happen: safe to send again), or `conflict` (something else is there).
+
+Threads and clocks
+    One thread calls an adapter. `close` may be called twice. An adapter never logs names, addresses, tokens or response bodies,
+    and raises only `crmbridge.errors`, `from None`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from crmbridge.model import ContactRole, Entity, Id, UtcDatetime
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CONTRACT_VERSION = 1
+"""An adapter names the version it was written for in `contract_version`; another version is refused before it is opened."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WriteGuard(StrEnum):
+    """How the CRM keeps a write from trampling a change made since the plan: every adapter answers with one."""
+
+    TRANSACTION = "transaction"
+    """Compare and write happen in one transaction: no gap."""
+    READ_COMPARE_WRITE = "read_compare_write"
+    """Read, compare, write, verify: a gap of one round trip remains."""
+
+
+class Capabilities(_Value):
+    """What this CRM, as configured, can do. Every field is answered by the author; it drives both the code and the kit's skips.
+
+    Attributes:
+        entities: what `read` can give; always at least opportunity, contact and contact_role.
+        incremental: entities for which `read(since=...)` returns only what changed.
+        deletions: entities for which `read_deleted` knows what went.
+        role_names: the roles this CRM offers, in its order; empty where any text is allowed.
+        has_primary: whether one contact of an opportunity is the primary.
+        write_guard: see `WriteGuard`.
+        writes_per_call: the most writes that are sent to the CRM together.
+        can_write: False where the connection is known to be read-only.
+    """
+
+    entities: frozenset[Entity]
+    incremental: frozenset[Entity]
+    deletions: frozenset[Entity]
+    role_names: tuple[str, ...]
+    has_primary: bool
+    write_guard: WriteGuard
+    writes_per_call: int
+    can_write: bool
+
+
+class Check(_Value):
+    """One line of `crmbridge check`. `detail` names tables, fields and counts, never people."""
+
+    name: str
+    status: Literal["ok", "warning", "failed"]
+    detail: str
+    hint: str | None = None
+
+
+class Health(_Value):
+    """What `check` found, in the order it looked."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True where nothing failed; warnings are allowed."""
+        return all(check.status != "failed" for check in self.checks)
+
+
+class Deletion(_Value):
+    """A record that is gone; `merged_into_id` where it lives on in another."""
+
+    id: Id
+    deleted_at: UtcDatetime | None = None
+    merged_into_id: Id | None = None
+
+
+class RoleRow(_Value):
+    """One row (or label) that links a contact to an opportunity."""
+
+    id: str
+    role: str | None
+    is_primary: bool
+
+
+class PairState(_Value):
+    """All that the CRM holds for one (opportunity, contact) pair, and who is the opportunity's primary.
+
+    Attributes:
+        rows: sorted by id; empty where the pair is absent.
+        primary_contact_id: the lowest id where several are marked; None where nobody is.
+    """
+
+    rows: tuple[RoleRow, ...] = ()
+    primary_contact_id: str | None = None
+
+
+class RoleWrite(_Value):
+    """One wanted change of one (opportunity, contact) pair.
+
+    Attributes:
+        key: stable across retries of this very write; no two writes share one.
+        action: `put` adds the role to an absent pair, `remove` deletes the rows in `expected`.
+        role: None leaves the role blank.
+        expected: the pair as the plan saw it; `put` expects no rows.
+    """
+
+    key: str
+    action: Literal["put", "remove"]
+    opportunity_id: Id
+    contact_id: Id
+    role: str | None = None
+    is_primary: bool = False
+    expected: PairState = PairState()
+
+
+class Outcome(StrEnum):
+    """How a write ended."""
+
+    APPLIED = "applied"
+    ALREADY = "already"
+    CONFLICT = "conflict"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    ABSENT = "absent"
+    """Only from `settle`: it did not happen."""
+
+
+class Receipt(_Value):
+    """How one write ended, with the pair before and after as the adapter saw it.
+
+    Attributes:
+        code: the CRM's own error code for `rejected` and `unknown`, such as FIELD_CUSTOM_VALIDATION_EXCEPTION; never its message.
+    """
+
+    key: str
+    outcome: Outcome
+    before: PairState = PairState()
+    after: PairState = PairState()
+    code: str | None = None
+
+
+class Checkpoint(_Value):
+    """Something that will outlive the call: enough to find it again.
+
+    Attributes:
+        kind: the adapter's own word, such as `bulk-job`.
+        reference: the CRM's id of it.
+        keys: the writes it carries.
+    """
+
+    kind: str
+    reference: str
+    keys: tuple[str, ...]
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """One CRM. The class attributes are read before it is opened; `options` is a pydantic model of `[crm.options]`."""
+
+    name: ClassVar[str]
+    contract_version: ClassVar[int]
+    options: ClassVar[type[BaseModel]]
+
+    def __init__(self, options: BaseModel) -> None:
+        """Keep the options; connect on first use. Raises SettingsError for options that contradict each other."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this CRM, as configured, can do; may connect."""
+
+    def check(self) -> Health:
+        """Look at credentials, permissions, objects, fields and limits; change nothing and raise nothing but bugs."""
+
+    def count(self, entity: Entity) -> int | None:
+        """How many records `read` will give, for the progress bar; None where asking would cost too much."""
+
+    def read(self, entity: Entity, *, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """Give all records, or those changed at or after `since`, in canonical batches of 1 to 100,000 rows."""
+
+    def read_deleted(self, entity: Entity, *, since: datetime) -> Iterator[Deletion]:
+        """Give what was deleted or merged away at or after `since`."""
+
+    def read_roles(self, opportunity_ids: Sequence[str]) -> Iterator[ContactRole]:
+        """Give the roles of these opportunities as they are now; unknown ids give nothing."""
+
+    def write_roles(
+        self, writes: Sequence[RoleWrite], *, checkpoint: Callable[[Checkpoint], None]
+    ) -> Iterator[Receipt]:
+        """Write; one receipt each (module docstring)."""
+
+    def settle(self, writes: Sequence[RoleWrite], checkpoints: Sequence[Checkpoint]) -> Iterator[Receipt]:
+        """Find out what became of writes whose answer was lost; one receipt each (module docstring)."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+def pair_state(roles: Iterable[ContactRole], contact_id: str) -> PairState:
+    """Read one contact's pair out of all roles of ONE opportunity.
+
+    Args:
+        roles: every role of the opportunity as it is now, any order; may be empty.
+        contact_id: whose rows to pick.
+    """
+    roles = list(roles)
+    rows = [
+        RoleRow(id=role.id, role=role.role, is_primary=bool(role.is_primary))
+        for role in roles
+        if role.contact_id == contact_id
+    ]
+    primary = min((role.contact_id for role in roles if role.is_primary), default=None)
+    return PairState(rows=tuple(sorted(rows, key=lambda row: row.id)), primary_contact_id=primary)
+
+
+def verdict(write: RoleWrite, now: PairState) -> Outcome | None:
+    """Compare a write with the pair as it is now: ALREADY, CONFLICT, or None where it should be written.
+
+    The one place where "as expected" is decided, so that every adapter decides it alike.
+    """
+    if write.action == "remove":
+        if not now.rows:
+            return Outcome.ALREADY
+        return None if now.rows == write.expected.rows else Outcome.CONFLICT
+    wanted = (write.role, write.is_primary)
+    if any((row.role, row.is_primary) == wanted for row in now.rows):
+        return Outcome.ALREADY
+    if now.rows != write.expected.rows:
+        return Outcome.CONFLICT
+    if write.is_primary and now.primary_contact_id != write.expected.primary_contact_id:
+        return Outcome.CONFLICT
+    return None
+
+
+def settled(write: RoleWrite, now: PairState) -> Receipt:
+    """Judge a write whose answer was lost by the pair as it reads back, once nothing of it is still running."""
+    if write.action == "remove":
+        outcome = Outcome.APPLIED if not now.rows else Outcome.ABSENT if now.rows == write.expected.rows else Outcome.CONFLICT
+    elif not now.rows:
+        outcome = Outcome.ABSENT
+    else:
+        ours = len(now.rows) == 1 and (now.rows[0].role, now.rows[0].is_primary) == (write.role, write.is_primary)
+        outcome = Outcome.APPLIED if ours else Outcome.CONFLICT
+    return Receipt(key=write.key, outcome=outcome, before=write.expected, after=now)
