@@ -1,0 +1,1 @@
+"""Evidence: what the snapshot says about who took part in an opportunity."""
