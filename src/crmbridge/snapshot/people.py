@@ -1,0 +1,187 @@
+"""Who is the same person: decided once, here, from ids, e-mail addresses and names.
+
+A person is a star around an e-mail address: contacts and unconverted leads that share a normalised address and whose names do
+not conflict. A converted lead follows its contact whatever its address says. Generic mailboxes (info@, sales@ ...) join nobody.
+
+Within one address, names are told apart without comparing pairs, so that a mailbox shared by 100,000 records costs no more
+than its rows: folded last names split it; within a last name, first names form one person per *maximal* name (one that is no
+proper prefix of another): "A" and "Anna" are one, "Anna" and "Bob" two. A name that fits several ("A" beside "Anna" and
+"Albert") is given to none of them. Blank names conflict with nobody, and join where only one person is possible.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+
+GENERIC_MAILBOXES = frozenset(
+    """
+    abuse accounting accounts accountspayable admin administracion administration administrator all anfrage ap ar
+    assistance assistenza atencion atendimento ayuda backoffice bestellung bestellungen billing bewerbung bookings booking
+    buchhaltung buero bureau careers career clientes comercial comercio commercial commerciale compras compta comptabilite
+    contabilidad contabilita contact contacto contactus contato contatti contatto correo customercare customerservice
+    datenschutz direccion direction donotreply editor einkauf email empfang empleo enquiries enquiry events facturacion faktura
+    feedback finance finanzas financeiro formation frontdesk general hallo hello help helpdesk hi hola hostmaster hr
+    info infos informacion information informatique informations informazioni inquiries inquiry invoice invoices it jobs job
+    karriere klantenservice kontakt kontor kundenservice kundeservice legal mail mailbox mailer mailerdaemon management
+    marketing media membership news newsletter nepasrepondre nichtantworten noreply noresponder office oficina online order
+    orders ordini payroll personal post postmaster presse press privacy purchasing rechnung rechnungen receptie reception
+    recepcion recrutement recruiting recruitment rh root sales salg secretaria secretariat segreteria sekretariat service
+    serviceclient services servicio shop sklep spam staff subscribe support team tech technik test ufficio unsubscribe vendas
+    ventas vendite verkauf verkoop vertrieb webmaster welcome zentrale biuro
+    """.split()
+)
+"""Local parts that belong to nobody: the whole without separators and digits, or the first word where it has four letters or
+more (`info.berlin@`, but not `it.smith@`)."""
+
+_BLANK_NAMES = ("[not provided]", "not provided", "n/a", "null", "none", "unknown", "unbekannt", "inconnu", "desconocido")
+
+_MACROS = (
+    # One address, lower case, without the spaces and brackets that imports leave; null where it is no address at all.
+    r"bare_email(raw) AS rtrim(lower(trim(raw, E' \t\r\n<>;,' || chr(160))), '.')",
+    r"clean_email(raw) AS CASE WHEN regexp_full_match(bare_email(raw), '[^@\s]+@[^@\s]+\.[^@\s.]+') THEN bare_email(raw) END",
+    "email_host(address) AS split_part(address, '@', 2)",
+    "mailbox(address) AS split_part(address, '@', 1)",
+    r"mailbox_word(address) AS regexp_extract(mailbox(address), '^[^-._+0-9]*')",
+    r"mailbox_whole(address) AS regexp_replace(mailbox(address), '[-._0-9]', '', 'g')",
+    # German digraphs and umlauts, and the letters that do not decompose, fold to one spelling: Mueller = Müller = Muller.
+    r"""fold_letters(raw) AS replace(replace(replace(translate(strip_accents(lower(raw)), 'øłđßı', 'oldsi'),
+        'ae', 'a'), 'oe', 'o'), 'ue', 'u')""",
+    """is_generic(address) AS mailbox_whole(address) IN (SELECT word FROM generic_mailbox)
+        OR (length(mailbox_word(address)) >= 4 AND mailbox_word(address) IN (SELECT word FROM generic_mailbox))""",
+    r"""fold_name(raw) AS CASE WHEN raw IS NULL OR trim(lower(raw)) IN {blank_names} THEN ''
+        ELSE left(regexp_replace(replace(replace(fold_letters(raw), 'æ', 'a'), 'œ', 'o'), '[^\p{{L}}]', '', 'g'), 60) END""",
+)
+
+
+def define_person_macros(connection: duckdb.DuckDBPyConnection) -> None:
+    """Define the SQL macros that normalise e-mail addresses and names, and the table of generic mailboxes."""
+    connection.execute("CREATE TEMP TABLE generic_mailbox AS SELECT unnest($1) AS word", [sorted(GENERIC_MAILBOXES)])
+    for macro in _MACROS[:-1]:
+        connection.execute(f"CREATE TEMP MACRO {macro}")
+    connection.execute(f"CREATE TEMP MACRO {_MACROS[-1].format(blank_names=_BLANK_NAMES)}")
+
+
+_PARTIES = """
+CREATE TEMP TABLE party AS
+    SELECT 'c' AS kind, id, clean_email(email) AS email, first_name, last_name, NULL::TEXT AS contact_id FROM live_contact
+    UNION ALL
+    SELECT 'l', l.id, clean_email(l.email), l.first_name, l.last_name, c.live_id
+    FROM live_lead l LEFT JOIN contact_ids c ON c.id = l.converted_contact_id
+"""
+
+_SHARED = """
+CREATE TEMP TABLE shared_email AS
+    SELECT email, count(*) AS records, is_generic(email) AS is_generic FROM party
+    WHERE email IS NOT NULL AND contact_id IS NULL GROUP BY email HAVING count(*) > 1
+"""
+
+_NAMED = """
+CREATE TEMP TABLE named AS
+    WITH folded AS (
+        SELECT p.kind, p.id, p.email, fold_name(p.last_name) AS last, fold_name(p.first_name) AS first
+        FROM party p JOIN shared_email s ON s.email = p.email WHERE p.contact_id IS NULL AND NOT s.is_generic
+    ), lasts AS (
+        SELECT email, min(last) FILTER (last <> '') AS only_last FROM folded
+        GROUP BY email HAVING count(DISTINCT last) FILTER (last <> '') = 1
+    )
+    SELECT f.kind, f.id, f.email, CASE WHEN f.last = '' THEN coalesce(l.only_last, '') ELSE f.last END AS last, f.first
+    FROM folded f LEFT JOIN lasts l ON l.email = f.email
+"""
+
+# In byte order all names that begin with x stand right behind x, so looking at the next name tells whether x is maximal.
+_CLUSTERS = """
+CREATE TEMP TABLE name_cluster AS
+    WITH names AS (SELECT DISTINCT email, last, first FROM named),
+    ranked AS (
+        SELECT *, NOT coalesce(starts_with(lead(first) OVER (PARTITION BY email, last ORDER BY first), first), false) AS is_maximal
+        FROM names
+    ), prefixes AS (
+        SELECT email, last, first AS maximal, left(first, unnest(range(0, length(first) + 1))::INT) AS prefix
+        FROM ranked WHERE is_maximal
+    )
+    SELECT n.email, n.last, n.first, CASE WHEN count(*) = 1 THEN min(p.maximal) ELSE n.first END AS cluster
+    FROM names n JOIN prefixes p ON p.email = n.email AND p.last = n.last AND p.prefix = n.first
+    GROUP BY n.email, n.last, n.first
+"""
+
+_MEMBERS = """
+CREATE TEMP TABLE cluster_member AS
+    SELECT n.kind, n.id, min(n.kind || n.id) OVER (PARTITION BY n.email, n.last, c.cluster) AS hub
+    FROM named n JOIN name_cluster c ON c.email = n.email AND c.last = n.last AND c.first = n.first
+"""
+
+_KEYS = """
+CREATE TEMP TABLE person_of AS
+    WITH hubs AS (
+        SELECT p.kind, p.id, coalesce(m.hub, p.kind || p.id) AS hub
+        FROM party p LEFT JOIN cluster_member m ON m.kind = p.kind AND m.id = p.id WHERE p.contact_id IS NULL
+    ), keyed AS (
+        SELECT hub, row_number() OVER (ORDER BY hub) AS person_key FROM hubs WHERE hub = kind || id
+    )
+    SELECT h.kind, h.id, k.person_key FROM hubs h JOIN keyed k ON k.hub = h.hub
+"""
+
+_CONTACT_PERSON = """
+CREATE TEMP TABLE contact_person AS
+    SELECT i.id, i.live_id AS contact_id, p.person_key
+    FROM contact_ids i JOIN person_of p ON p.kind = 'c' AND p.id = i.live_id
+"""
+
+_LEAD_PERSON = """
+CREATE TEMP TABLE lead_person AS
+    WITH live AS (
+        SELECT p.id, o.person_key FROM party p JOIN person_of o ON o.kind = 'l' AND o.id = p.id WHERE p.kind = 'l'
+        UNION ALL
+        SELECT p.id, c.person_key FROM party p JOIN contact_person c ON c.id = p.contact_id WHERE p.kind = 'l'
+    )
+    SELECT i.id, i.live_id AS lead_id, live.person_key FROM lead_ids i JOIN live ON live.id = i.live_id
+"""
+
+_PEOPLE = """
+CREATE TABLE resolved.people AS
+    SELECT person_key, count(*) FILTER (kind = 'c') AS contacts, count(*) FILTER (kind = 'l') AS leads FROM (
+        SELECT 'c' AS kind, person_key FROM contact_person WHERE id = contact_id
+        UNION ALL SELECT 'l', person_key FROM lead_person WHERE id = lead_id
+    ) GROUP BY person_key
+"""
+
+# An address of several people, or of nobody in particular, says nothing about who took part.
+_EMAIL_PERSON = """
+CREATE TEMP TABLE email_person AS
+    WITH wanted AS (
+        SELECT DISTINCT clean_email(email) AS email FROM crm.activity_participant
+        WHERE user_id IS NULL AND email IS NOT NULL
+    ), owners AS (
+        SELECT p.email, coalesce(c.person_key, l.person_key) AS person_key
+        FROM party p SEMI JOIN wanted w ON w.email = p.email
+        LEFT JOIN contact_person c ON p.kind = 'c' AND c.id = p.id
+        LEFT JOIN lead_person l ON p.kind = 'l' AND l.id = p.id
+    )
+    SELECT email, min(person_key) AS person_key FROM owners WHERE NOT is_generic(email)
+    GROUP BY email HAVING min(person_key) = max(person_key)
+"""
+
+
+def resolve_people(connection: duckdb.DuckDBPyConnection) -> None:
+    """Decide who is who.
+
+    Reads the temporary tables `live_contact`, `live_lead`, `contact_ids`, `lead_ids` (id -> live_id, merges followed); writes
+    `resolved.people` and the temporary tables `contact_person(id, contact_id, person_key)`, `lead_person(id, lead_id,
+    person_key)`, `email_person(email, person_key)`, and for the findings `party`, `shared_email` and `name_cluster`.
+    """
+    for statement in (
+        _PARTIES,
+        _SHARED,
+        _NAMED,
+        _CLUSTERS,
+        _MEMBERS,
+        _KEYS,
+        _CONTACT_PERSON,
+        _LEAD_PERSON,
+        _PEOPLE,
+        _EMAIL_PERSON,
+    ):
+        connection.execute(statement)
