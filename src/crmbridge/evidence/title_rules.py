@@ -58,7 +58,7 @@ SENIORITY_RULES: tuple[tuple[Seniority, str], ...] = (
     ("intern", """
         intern, internship, trainee, apprentice*, *student, *studentin, *studierend*, praktikant*, praktikum, azubi*,
         auszubildend*, dual* studium, lehrling*, volontaer*, stagiaire*, stagiair, alternant*, apprenti*, etudiant*,
-        becari*, practicas, practicante, estudiante, aprendiz, stagista, tirocinante, estagiari*, graduate
+        becari*, practicas, practicante, estudiante, aprendiz, stagista, tirocinante, estagiari*, < graduate >
     """),
     ("assistant", """
         (*assistant*|assistent*|asst|asistente|secretar*|aide) (to|of|for|de|du|der|des|von|vom|del|di|do|van),
@@ -67,7 +67,8 @@ SENIORITY_RULES: tuple[tuple[Seniority, str], ...] = (
     # "Assistant Manager" and the like are junior grades, not assistants.
     ("vp", "(assistant|asst|associate) vp"),
     ("director", "(assistant|asst|associate|deputy)( [a-z]+)? director, company secretary"),
-    ("head", "(assistant|asst|deputy) head"),
+    ("head", "(assistant|asst|deputy) head, head of( the)? [a-z]+ office"),
+    ("manager", "(manager|head) of [a-z]+ assistants"),
     ("manager", "(assistant|asst|associate|deputy)( [a-z]+)? (manager|mgr)"),
     ("staff", "(assistant|asst|associate) (professor|buyer|controller|engineer|accountant|editor|counsel)"),
     ("c_level", """
@@ -95,12 +96,12 @@ SENIORITY_RULES: tuple[tuple[Seniority, str], ...] = (
         (executive|management) board( member)?, md, membre du (directoire|comite de direction|comex|codir),
         comite (de direction|executif), directoire
     """),
-    ("vp", "vp, [aegrs].v.p, [aegrs]vp"),
+    ("vp", "vp, [gears].v.p, [gears]vp"),
     ("board", """
-        non ?executive*, n.e.d, aufsichtsr*, beirat*, verwaltungsrat*, board (member|director),
-        (member|director) of (the )?(advisory |supervisory )?board*, (advisory|supervisory) board*, board, trustee*,
-        chair, chairman, chairwoman, chairperson, consejer*, membre du conseil*, kuratorium,
-        administrat(eur|rice) independant*, presidente? del cons*, commissaris, consiglier*
+        president(e|a)? (du|del) cons*, non ?executive*, n.e.d, aufsichtsr*, beirat*, verwaltungsrat*,
+        board (member|director), (member|director) of (the )?(advisory |supervisory )?board*,
+        (advisory|supervisory) board*, board, trustee*, chair, chairman, chairwoman, chairperson, consejer*,
+        membre du conseil*, kuratorium, administrat(eur|rice) independant*, commissaris, consiglier*
     """),
     ("staff", """
         (product*|process|service|system|data|application|app|platform|risk|solution|asset|test|feature|it) owner(in|s)?
@@ -113,7 +114,8 @@ SENIORITY_RULES: tuple[tuple[Seniority, str], ...] = (
         associe, associee, vennoot, (managing|senior|equity|founding|general|co) partner, < partner >,
         managing (director|dir|member), gerente general, direct(or|ora|rice|eur) (general*|ejecutiv*|gerente),
         dir general*, general director, dirett* generale, diret* geral, (algemeen|statutair) directeur, bestuurder,
-        general counsel, bestuursvoorzitter, head of (the )?company, chief executive
+        general counsel, bestuursvoorzitter, head of (the )?company, chief executive, *buergermeister*, mayor, maire,
+        alcalde*, sindaco, kanzler*, self employed, selbst(st)?aendig*, autonomo
     """),
     ("director", """
         director*, directeur*, directrice*, direktor*, *direktor, *direktorin, dirett*, diretor*, dir, direction,
@@ -137,7 +139,7 @@ SENIORITY_RULES: tuple[tuple[Seniority, str], ...] = (
         obmann, chefarzt*, chefaerzt*, chefredakt*
     """),
     ("staff", """
-        (key |strategic |senior |sr |enterprise |global |major |national |technical )*account (manager*|mgr),
+        account (manager*|mgr),
         key ?accounter*, (customer success|client success|success|relationship|community|social media|case) manager*,
         (office|content|territory|channel account|partner account) manager*, accountmanager*, kam, c.s.m,
         (release|change|configuration|incident|problem|test|scrum|asset) manager*, property manager
@@ -163,16 +165,22 @@ SENIORITY_RULES: tuple[tuple[Seniority, str], ...] = (
         vendedor*, verkaeufer*, commercial, commerciale, comercial, seller, salesman, salesperson, auditor*, auditeu*,
         *pruefer*, *beauftragte*, charge*, *redakteur*, editor*, journalist*, writer*, copywriter, scrum master,
         master, agile coach, coach, tester*, expert*, *experte*, *fachkraft*, fachinformatiker*, informati*er*,
-        administrativ*, emplead*, employe*, *angestellt*, staff, member, mitglied, planner*, *planer*, dispo*,
-        *handwerker*, mechanic*, mechaniker*, elektrik*, electrician, asesor*, advis?or*, adviser*, support, lead,
-        principal, disponent*, medewerker*, adviseur*, monteur*, trainer*, formateu*, instructor*, strategist*,
-        producer*, librarian*, recruteu*, reclutador*, bookkeeper*, dba, funktionaer, impiegat*, addett*, tecnolog*,
-        chef*, gestionnaire*, beamt*, vertreter*
+        administrativ*, emplead*, employe*, *angestellt*, staff, member, mitglied, planner*, *planer*, dispo*, guard,
+        *wachmann*, vigile, *hausmeister*, janitor, caretaker, concierge, *handwerker*, mechanic*, mechaniker*,
+        elektrik*, electrician, asesor*, advis?or*, adviser*, support, lead, principal, disponent*, medewerker*,
+        adviseur*, monteur*, trainer*, formateu*, instructor*, strategist*, producer*, librarian*, recruteu*,
+        reclutador*, bookkeeper*, dba, funktionaer, impiegat*, addett*, tecnolog*, chef*, gestionnaire*, beamt*,
+        vertreter*
     """),
 )  # fmt: skip
 
 FUNCTION_RULES: tuple[tuple[Function, str], ...] = (
-    ("operations", "quality (control*|assurance*|manage*), qualitaet*, chief of staff"),
+    ("general_management", """
+        secretary general, general secretary, secretaire general*, secretari* general*, generalsekretaer*,
+        president(e|a)? (du|del) cons*, owner operator, (c.e.o|president) office
+    """),
+    ("administration", "personal assistant*"),
+    ("operations", "maintenance, quality (control*|assurance*|manage*), qualitaet*, chief of staff"),
     ("procurement", """
         procur*, procument, purchas*, purchaising, purchsing, buyer*, buying, sourcing, *einkauf*, *einkaeuf*,
         *beschaffung*, achat*, acheteu*, approvisionn*, compras, comprador*, adquisicion*, aprovisionamiento*,
@@ -196,14 +204,15 @@ FUNCTION_RULES: tuple[tuple[Function, str], ...] = (
     ("finance", """
         financ*, finanz*, finans*, finanzas, finanza, c.f.o, d.a.f, *controll*, accounting, accountant*,
         accounts (payable|receivable), *buchhalt*, rechnungswesen*, comptab*, contab*, treasur*, tresor*, tesorer*,
-        tax, taxes, *steuer*, fiscal*, audit*, revision*, kaufmaennisch*, controle? de gestion, controleu* de gestion,
-        credit, kredit*, investor relations, bilanz*, bookkeep*, billing, facturation, facturacion, m a, f p a,
-        risk manage*, administracion y finanzas, financeir*, boekhoud*, amministrazione, ragionier*
+        tax, taxes, *steuer*, kfm, fiscal*, audit*, revision*, kaufmaennisch*, controle? de gestion,
+        controleu* de gestion, credit, kredit*, investor relations, bilanz*, bookkeep*, billing, facturation,
+        facturacion, m a, f p a, risk manage*, administracion y finanzas, financeir*, boekhoud*, amministrazione,
+        ragionier*
     """),
     ("sales", """
         sales*, selling, *vertrieb*, *verkauf*, verkaeuf*, vente*, ventas, vendeu*, vendedor*, vendite, vendas,
-        verkoop*, commercial*, comercial*, commercieel*, business dev*, bus dev, biz ?dev*, b.d.m, b.d.r, s.d.r,
-        (account|accounts) (manage*|mgr|exec*|dir*), key ?account*, accountmanager*, kam, c.r.o, c.c.o, c.s.o,
+        verkoop*, commercial*, comercial*, commercieel*, business dev*, d affaires, bus dev, biz ?dev*, b.d.m, b.d.r,
+        s.d.r, (account|accounts) (manage*|mgr|exec*|dir*), key ?account*, accountmanager*, kam, c.r.o, c.c.o, c.s.o,
         chief revenue, revenue, aussendienst*, innendienst*, pre ?sales*, presales, partner manage*, channel*,
         partnerships?, alliances?, export*, retail*, grands comptes, *kundenbetreu*, relationship manage*, seller,
         salesman, account, developpement commercial, desarrollo de negocio, handelsvertret*, customer relations,
@@ -253,17 +262,19 @@ FUNCTION_RULES: tuple[tuple[Function, str], ...] = (
     """),
     ("operations", """
         operation*, operat*, ops, c.o.o, operaciones, exploitation, betrieb*, produktion*, production*, produccion*,
-        produzione, producao, manufactur*, fertigung*, *werk*, plant*, usine*, factory, planta, stabilimento, fabri*,
+        produzione, producao, manufactur*, fertigung*, *werk, werks?leit*, werks?(dir|manag|technik)*,
+        plant*, usine*, factory,
+        planta, stabilimento, fabri*,
         supply*, suply, logist*, lager*, warehouse*, almacen*, magazin*, entrepot, magazzino, *versand*, transport*,
-        *fracht*, fleet, fuhrpark*, facilit*, gebaeude*, immobil*, real estate, property, quality*, quali*, calidad,
-        qualite, q.m, q.m.b, qhse, hse, ehs, health*, umwelt*, nachhaltig*, sustainab*, maintenance, instandhalt*,
-        mantenimiento, manutenzione, process*, prozess*, procesos, lean*, project*, projekt*, projet*, proyecto*,
-        progett*, projeto*, program, programme, p.m.o, *schicht*, chantier*, obra, cantiere, demand plan*, dispo*,
-        planung*, arbeitsvorbereit*, organisation*, organizacion
+        *fracht*, fleet, fuhrpark*, facilit*, *hausmeister*, janitor, caretaker, concierge, gebaeude*, immobil*,
+        real estate, property, quality*, quali*, calidad, qualite, q.m, q.m.b, qhse, hse, ehs, health*, umwelt*,
+        nachhaltig*, sustainab*, maintenance, instandhalt*, mantenimiento, manutenzione, process*, prozess*, procesos,
+        lean*, project*, projekt*, projet*, proyecto*, progett*, projeto*, program, programme, p.m.o, *schicht*,
+        chantier*, obra, cantiere, demand plan*, dispo*, planung*, arbeitsvorbereit*, organisation*, organizacion
     """),
     ("administration", """
-        administrat*, *verwaltung*, *assisten*, *assistant*, asistente*, auxiliar*, *sekretaer*, *sekretariat*,
-        secretar(y|ia|io|iat*)( [a-z]+)*, secretaire*, segretari*, office*, *buero*, bureau*, recepcion*, reception*,
+        administrat*, *verwaltung*, assistants, asistente*, auxiliar*, *sekretaer*, *sekretariat*,
+        secretar*, secretaire*, segretari*, office*, *buero*, bureau*, recepcion*, reception*,
         empfang*, rezeption*, (p.a|e.a)( to)?, clerk*, kaufmann*, kauffrau*, administracion, oficina, accueil
     """),
     ("general_management", """
@@ -277,14 +288,13 @@ FUNCTION_RULES: tuple[tuple[Function, str], ...] = (
         direct(or|ora|rice|eur) (general*|ejecutiv*|gerente), dir general*, dirett* generale, diret* geral,
         (algemeen|statutair) directeur, bestuur*, directoire, direction general*, comite (de direction|executif),
         comex, codir, board*, aufsichtsr*, beirat*, verwaltungsrat*, chair*, trustee*, non ?executive*, prokurist*,
-        ppa, country manager, g.m, strateg*, executive director, niederlassung*, standort*, branch, business unit*,
+        ppa, country manager, g.m, strateg*, executive director, *buergermeister*, mayor, maire, alcalde*, sindaco,
+        kanzler*, self employed, selbst(st)?aendig*, niederlassung*, standort*, branch, business unit*,
         secretaire general*, secretary general, general secretary, generalsekretaer*, secretari* general, conseil,
         membre du directoire, vennoot
     """),
 )  # fmt: skip
 
-# An assistant to a chief works in administration, whatever a chief's words would say; a secretary general does not.
-ADMINISTRATION_SENIORITY: Seniority = "assistant"
 _TECHNICAL: tuple[Function, ...] = ("it", "engineering", "security")
 _PURSE: tuple[Function, ...] = ("finance", "procurement")
 
@@ -314,25 +324,25 @@ ROLE_SYNONYMS: dict[BuyingRole, str] = {
         Decision maker, Beslisser, Tomador de decisão, Economic Decision Maker
     """,
     "Economic Buyer": """
-        Economic Buyer, Economic Decision Maker, Budget Holder, Budget Owner, Financial Decision Maker, Financial
-        Buyer, Budgetverantwortlicher, Budgetverantwortliche, Budgetverantwortliche/r, Budgetinhaber, Wirtschaftlicher
-        Entscheider, Wirtschaftlicher Käufer, Kaufmännischer Entscheider, Détenteur du budget, Responsable du budget,
-        Responsable budgétaire, Décideur économique, Acheteur économique, Comprador económico, Responsable del
-        presupuesto, Titular del presupuesto, Decisor económico, Responsabile del budget, Budgethouder
+        Economic Buyer, Economic Decision Maker, Budget Holder, Budget Owner, Financial Decision Maker,
+        Financial Buyer, Budgetverantwortlicher, Budgetverantwortliche, Budgetverantwortliche/r, Budgetinhaber,
+        Wirtschaftlicher Entscheider, Wirtschaftlicher Käufer, Kaufmännischer Entscheider, Détenteur du budget,
+        Responsable du budget, Responsable budgétaire, Décideur économique, Acheteur économique, Comprador económico,
+        Responsable del presupuesto, Titular del presupuesto, Decisor económico, Responsabile del budget, Budgethouder
     """,
     "Executive Sponsor": """
         Executive Sponsor, Exec Sponsor, Sponsor, Project Sponsor, Executive, Sponsor exécutif, Sponsor der GL,
-        Sponsor ejecutivo, Patrocinador ejecutivo, Patrocinador, Führungssponsor, Executive-Sponsor, Sponsor auf
-        Führungsebene, Promoteur exécutif, Sponsor esecutivo
+        Sponsor ejecutivo, Patrocinador ejecutivo, Patrocinador, Führungssponsor, Executive-Sponsor,
+        Sponsor auf Führungsebene, Promoteur exécutif, Sponsor esecutivo
     """,
     "Technical Buyer": """
         Technical Buyer, Technical Decision Maker, Technical Approver, Technischer Entscheider, Technischer Käufer,
-        Technischer Einkäufer, Décideur technique, Acheteur technique, Comprador técnico, Decisor técnico, Decisore
-        tecnico
+        Technischer Einkäufer, Décideur technique, Acheteur technique, Comprador técnico, Decisor técnico,
+        Decisore tecnico
     """,
     "Evaluator": """
-        Evaluator, Technical Evaluator, Technical Influencer, Recommender, Evaluierer, Bewerter, Prüfer, Technischer
-        Prüfer, Évaluateur, Évaluatrice, Prescripteur, Evaluador, Evaluadora, Valutatore
+        Evaluator, Technical Evaluator, Technical Influencer, Recommender, Evaluierer, Bewerter, Prüfer,
+        Technischer Prüfer, Évaluateur, Évaluatrice, Prescripteur, Evaluador, Evaluadora, Valutatore
     """,
     "Influencer": """
         Influencer, Stakeholder, Beeinflusser, Einflussnehmer, Meinungsbildner, Mitentscheider, Influenceur,

@@ -180,9 +180,10 @@ def _with_class(keyed: Frame) -> Frame:
 
 
 def _assistants_function() -> nw.Expr:
-    is_assistant = nw.col("seniority") == rules.ADMINISTRATION_SENIORITY
-    is_chiefs = nw.col("function") == "general_management"
-    return nw.when(is_assistant & is_chiefs).then(nw.lit("administration")).otherwise(nw.col("function"))
+    # "Assistant to the CEO" works in administration, "marketing assistant" in marketing.
+    is_assistant = nw.col("seniority") == "assistant"
+    is_borrowed = nw.col("function").is_in(("general_management", "other"))
+    return nw.when(is_assistant & is_borrowed).then(nw.lit("administration")).otherwise(nw.col("function"))
 
 
 def _suggested_role() -> nw.Expr:
