@@ -1,0 +1,37 @@
+"""The person works elsewhere: a partner, a supplier, a former employee of the account. Speaks against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import narwhals as nw
+
+from crmbridge.evidence.rule import Rule, Sight, Stance, Weight, evidence
+
+
+def _find(sight: Sight) -> nw.LazyFrame[Any]:
+    at_home = (
+        sight.person_accounts.select("person_key", "account_id")
+        .join(sight.frames.opportunity_accounts, on="account_id")
+        .select("opportunity_key", "person_key")
+        .unique()
+    )
+    # People without any account are not known to be elsewhere.
+    employed = sight.frames.contacts.filter(~nw.col("account_id").is_null()).group_by("person_key").agg(
+        nw.col("contact_id").min()
+    )
+    away = (
+        sight.proposed.join(at_home, on=["opportunity_key", "person_key"], how="anti")
+        .join(employed, on="person_key")
+        .with_columns(occurred_s=nw.lit(None, dtype=nw.Int64))
+    )
+    return evidence(away, source="contact", source_id="contact_id")
+
+
+OTHER_ACCOUNT = Rule(
+    name="other_account",
+    stance=Stance.SUPPORTS,
+    weight=Weight(bits=-1.5, undated=1.0),
+    reason="belongs to another account",
+    find=_find,
+)

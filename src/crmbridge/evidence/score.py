@@ -1,0 +1,263 @@
+"""From evidence to confidence: a prior plus a sum of bits, every part of it kept.
+
+confidence = 1 / (1 + 2^-(prior + sum of bits)). Per rule the strongest item counts after decay, plus a capped bonus for repeats, so
+that forty e-mails are not certainty. `docs/evidence.md` says it at length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import narwhals as nw
+
+from crmbridge.errors import DataError, PluginError
+from crmbridge.evidence.rule import DAY_S, EVIDENCE_COLUMNS, Rule, Sight, Stance, Weight, Windows
+from crmbridge.evidence.rules import BUILT_IN
+from crmbridge.evidence.titles import classify
+from crmbridge.snapshot.frames import Frames
+
+PRIOR_BITS = -3.5
+"""One in twelve of the pairs that any rule proposes is real, before looking at the evidence."""
+
+CATCH_ALL_OPPORTUNITIES = 1_000
+"""An account with more opportunities than this is a catch-all; evidence by way of the account is not looked for there."""
+
+Keep = Callable[[nw.LazyFrame[Any], str], nw.LazyFrame[Any]]
+"""Computes a lazy frame once and hands it back under a name (a temporary table, a persisted Spark frame)."""
+
+_PAIR = ["opportunity_key", "person_key"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the evidence amounts to.
+
+    Attributes:
+        reasons: one row per (opportunity_key, person_key, rule): items, bits, occurred_s, source_entity, source_id.
+        pairs: one row per (opportunity_key, person_key): bits, bits_without_campaign, confidence, confidence_without_campaign,
+            has_other_proposal (some proposing rule other than a campaign's).
+        rules: the rules in force, in order.
+        sight: what the rules looked at.
+    """
+
+    reasons: nw.LazyFrame[Any]
+    pairs: nw.LazyFrame[Any]
+    rules: tuple[Rule, ...]
+    sight: Sight
+
+
+def score(
+    frames: Frames,
+    *,
+    as_of_s: int,
+    own_role_ids: nw.LazyFrame[Any] | None = None,
+    rules: Sequence[Rule] = BUILT_IN,
+    weights: Mapping[str, Weight] | None = None,
+    windows: Windows | None = None,
+    prior_bits: float = PRIOR_BITS,
+    keep: Keep,
+) -> Scored:
+    """Score every (opportunity, person) pair that a rule proposes.
+
+    Args:
+        frames: the resolved frames of the snapshot.
+        as_of_s: epoch seconds; evidence after it is ignored.
+        own_role_ids: column role_id: roles that crmbridge wrote, which are never evidence.
+        rules: in the order of reports; names must be unique.
+        weights: overrides by rule name.
+        windows: the spans of time; the defaults where left out.
+        prior_bits: log2 odds of a proposed pair before its evidence.
+        keep: computes a lazy frame once.
+
+    Returns:
+        k pairs and their reasons; empty in, empty out. No order.
+
+    Raises:
+        PluginError: two rules share a name, or a rule gives other columns than it must.
+        DataError: a weight is given for a rule that is not there.
+    """
+    weighed = _weighed(rules, weights or {})
+    sight = _sight(frames, as_of_s, own_role_ids, windows or Windows(), keep)
+    proposing = [rule for rule in weighed if rule.stance is Stance.PROPOSES]
+    proposals = keep(_gather(proposing, sight), "proposals")
+    sight = replace(sight, pairs=keep(proposals.select(*_PAIR).unique(), "proposed_pairs"))
+    supporting = [rule for rule in weighed if rule.stance is Stance.SUPPORTS]
+    supports = [_gather(supporting, sight)] if supporting else []
+    reasons = keep(nw.concat([proposals, *supports]), "reasons")
+    return Scored(reasons=reasons, pairs=keep(_sum(reasons, weighed, prior_bits), "scored_pairs"), rules=weighed, sight=sight)
+
+
+def _weighed(rules: Iterable[Rule], weights: Mapping[str, Weight]) -> tuple[Rule, ...]:
+    rules = tuple(rules)
+    names = [rule.name for rule in rules]
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    if doubles:
+        raise PluginError(f"two rules are called {doubles[0]!r}", hint="give your own rule another name")
+    unknown = sorted(set(weights) - set(names))
+    if unknown:
+        raise DataError(f"[weights] names {unknown[0]!r}, which is no rule; rules: {', '.join(names)}")
+    return tuple(replace(rule, weight=weights.get(rule.name, rule.weight)) for rule in rules)
+
+
+def _sight(
+    frames: Frames, as_of_s: int, own_role_ids: nw.LazyFrame[Any] | None, windows: Windows, keep: Keep
+) -> Sight:
+    if own_role_ids is not None:
+        frames = replace(frames, roles=frames.roles.join(own_role_ids.select("role_id"), on="role_id", how="anti"))
+    spans = keep(_spans(frames, windows, as_of_s), "opportunity_spans")
+    return Sight(
+        frames=frames,
+        opportunities=spans,
+        account_opportunities=keep(_account_opportunities(frames, spans), "account_opportunities"),
+        person_accounts=keep(_person_accounts(frames), "person_accounts"),
+        # Distinct first, and for good: an engine that pushes filters down would classify every contact.
+        titles=keep(classify(keep(frames.contacts.select("title").unique(), "titles")), "title_classes"),
+        windows=windows,
+        as_of_s=as_of_s,
+    )
+
+
+def _spans(frames: Frames, windows: Windows, as_of_s: int) -> nw.LazyFrame[Any]:
+    """When each opportunity was alive, with what is known: creation may be missing, or lie after the close."""
+    as_of = nw.lit(as_of_s)
+    closed_s = nw.when(nw.col("is_closed") & ~nw.col("close_s").is_null()).then(nw.col("close_s")).otherwise(as_of)
+    ended = frames.opportunities.select("opportunity_key", "created_s", ended_s=closed_s)
+    assumed = nw.col("ended_s") - windows.assumed_length_days * DAY_S
+    opened_s = (
+        nw.when(nw.col("created_s").is_null())
+        .then(assumed)
+        .otherwise(nw.when(nw.col("created_s") > nw.col("ended_s")).then(assumed).otherwise(nw.col("created_s")))
+    )
+    latest_s = nw.min_horizontal(nw.col("ended_s") + windows.after_close_days * DAY_S, as_of)
+    return ended.select("opportunity_key", "ended_s", opened_s=opened_s, latest_s=latest_s)
+
+
+def _account_opportunities(frames: Frames, spans: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """Every opportunity of every account with its span, and how many of the account's were alive during it.
+
+    An account of very many opportunities is a catch-all ("Individuals"): what happens there speaks for none of them, and pairing its
+    people with its opportunities would cost without end; it is left out.
+    """
+    here = frames.opportunity_accounts.join(spans, on="opportunity_key")
+    usual = (
+        here.group_by("account_id").agg(nw.len().alias("n")).filter(nw.col("n") <= CATCH_ALL_OPPORTUNITIES).drop("n")
+    )
+    kept = here.join(usual, on="account_id")
+    # Alive during mine = opened before my end, less those that ended before I opened; counted by one sorted pass.
+    opened = kept.select("account_id", "opportunity_key", moment_s=nw.col("opened_s"), opens=nw.lit(1), ends=nw.lit(0))
+    ended = kept.select("account_id", "opportunity_key", moment_s=nw.col("ended_s"), opens=nw.lit(0), ends=nw.lit(1))
+    order = ["moment_s", "ends", "opportunity_key"]
+    passed = nw.concat([opened, ended]).with_columns(
+        opened_so_far=nw.col("opens").cum_sum().over("account_id", order_by=order),
+        ended_so_far=nw.col("ends").cum_sum().over("account_id", order_by=order),
+    )
+    keys = ["account_id", "opportunity_key"]
+    at_end = passed.filter(nw.col("ends") == 1).select(*keys, "opened_so_far")
+    at_start = passed.filter(nw.col("opens") == 1).select(*keys, "ended_so_far")
+    return (
+        kept.join(at_end, on=keys)
+        .join(at_start, on=keys)
+        .with_columns(alive=(nw.col("opened_so_far") - nw.col("ended_so_far")).cast(nw.Float64))
+        .drop("opened_so_far", "ended_so_far")
+    )
+
+
+def _person_accounts(frames: Frames) -> nw.LazyFrame[Any]:
+    columns = ("person_key", "account_id", "contact_id")
+    employed = frames.contacts.filter(~nw.col("account_id").is_null()).select(*columns)
+    related = frames.relations.filter(nw.col("is_active")).select(*columns)
+    matched = (
+        frames.contacts.filter(nw.col("account_id").is_null() & ~nw.col("email_domain").is_null())
+        .select("person_key", "contact_id", "email_domain")
+        .join(frames.account_domains, on="email_domain")
+        .select(*columns)
+    )
+    return nw.concat([employed, related, matched]).unique()
+
+
+def _gather(rules: Sequence[Rule], sight: Sight) -> nw.LazyFrame[Any]:
+    return nw.concat([_weigh(rule, sight) for rule in rules])
+
+
+def _weigh(rule: Rule, sight: Sight) -> nw.LazyFrame[Any]:
+    """Reduce a rule's evidence to one row per pair: the strongest item after decay, and how often."""
+    found = rule.find(sight)
+    missing = set(EVIDENCE_COLUMNS) - set(found.collect_schema().names())
+    if missing:
+        raise PluginError(
+            f"rule {rule.name!r} gives no column {sorted(missing)[0]!r}; it must give {', '.join(EVIDENCE_COLUMNS)}",
+            hint="crmbridge.evidence.rule.evidence(...) shapes a frame into these columns",
+        )
+    timely = found.join(sight.opportunities, on="opportunity_key").filter(
+        nw.col("occurred_s").is_null() | (nw.col("occurred_s") <= nw.col("latest_s"))
+    )
+    strongest = (
+        timely.with_columns(share=nw.col("strength") * _decay(rule.weight))
+        .group_by(*_PAIR)
+        .agg(
+            nw.len().cast(nw.Int64).alias("items"),
+            nw.col("share").max(),
+            nw.col("source_entity").max(),
+            *(nw.col(name).last(order_by=["share", "source_id"]) for name in ("occurred_s", "source_id")),
+        )
+        .filter(nw.col("share") > 0)
+    )
+    return strongest.select(
+        *_PAIR,
+        nw.lit(rule.name).alias("rule"),
+        "items",
+        (_bits(rule.weight) * nw.col("share")).alias("bits"),
+        "occurred_s",
+        "source_entity",
+        "source_id",
+    )
+
+
+def _decay(weight: Weight) -> nw.Expr:
+    """The share of the bits that is left, in [0, 1]: 1 while the opportunity was open."""
+    if weight.half_life_days is None:
+        dated = nw.lit(1.0)
+    else:
+        before, after = nw.col("opened_s") - nw.col("occurred_s"), nw.col("occurred_s") - nw.col("ended_s")
+        lag_days = nw.max_horizontal(before, after, nw.lit(0)).cast(nw.Float64) / DAY_S
+        dated = (lag_days * (-math.log(2) / weight.half_life_days)).exp()
+    return nw.when(nw.col("occurred_s").is_null()).then(nw.lit(weight.undated)).otherwise(dated)
+
+
+def _bits(weight: Weight) -> nw.Expr:
+    """Bits of the strongest item plus the capped bonus for repeats, both before decay."""
+    if weight.repeat_bits == 0:
+        return nw.lit(weight.bits)
+    doublings = nw.col("items").cast(nw.Float64).log(2.0)
+    bonus = nw.min_horizontal(doublings * weight.repeat_bits, nw.lit(weight.repeat_cap_bits))
+    return nw.lit(weight.bits) + math.copysign(1.0, weight.bits) * bonus
+
+
+def _sum(reasons: nw.LazyFrame[Any], rules: Sequence[Rule], prior_bits: float) -> nw.LazyFrame[Any]:
+    campaign = nw.col("rule").is_in([rule.name for rule in rules if rule.is_campaign])
+    other = nw.col("rule").is_in([rule.name for rule in rules if rule.stance is Stance.PROPOSES and not rule.is_campaign])
+    summed = (
+        reasons.with_columns(
+            plain_bits=nw.when(campaign).then(nw.lit(0.0)).otherwise(nw.col("bits")),
+            other=nw.when(other).then(nw.lit(1)).otherwise(nw.lit(0)),
+        )
+        .group_by(*_PAIR)
+        # Rounded, so that the order of a floating sum never decides between two people.
+        .agg(nw.col("bits").sum().round(6), nw.col("plain_bits").sum().round(6), nw.col("other").max())
+        .with_columns(bits=nw.col("bits") + prior_bits, plain_bits=nw.col("plain_bits") + prior_bits)
+    )
+    return summed.select(
+        *_PAIR,
+        "bits",
+        nw.col("plain_bits").alias("bits_without_campaign"),
+        _logistic("bits").alias("confidence"),
+        _logistic("plain_bits").alias("confidence_without_campaign"),
+        (nw.col("other") == 1).alias("has_other_proposal"),
+    )
+
+
+def _logistic(column: str) -> nw.Expr:
+    return 1.0 / (1.0 + (nw.col(column) * -math.log(2)).exp())

@@ -1,0 +1,152 @@
+"""Writing a plan and its candidates: the set-based part in the engine, the files private and in place at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import narwhals as nw
+
+from crmbridge.errors import WorkspaceError
+from crmbridge.evidence.rule import Rule
+from crmbridge.plan.decide import Decided
+from crmbridge.plan.file import SUFFIX, Plan, PlanHeader
+from crmbridge.plan.policy import Decision
+
+_COPY_BUFFER_BYTES = 1 << 20
+
+_REASON_LISTS = """
+    CREATE OR REPLACE TEMP TABLE reason_lists AS
+    SELECT opportunity_key, person_key,
+        -- Sorting a list of structs by its first fields is many times cheaper than an ordered aggregate.
+        list_sort(list({'falling': -abs(round(bits, 2)), 'rule': rule, 'bits': round(bits, 2), 'items': items,
+            'occurred_s': occurred_s, 'source_entity': source_entity, 'source_id': source_id})) AS reasons
+    FROM plan_reasons
+    GROUP BY opportunity_key, person_key
+"""
+
+_LINES = f"""
+    SELECT 'L' || substr(sha256(opportunity_id || chr(31) || contact_id), 1, 16) AS line_id,
+        opportunity_id, contact_id, role, is_primary,
+        primary_contact_id AS expected_primary_contact_id, round(confidence, 4) AS confidence,
+        list_transform(reasons, lambda r: {{'rule': r.rule, 'bits': r.bits, 'items': r.items,
+            'occurred_at': strftime(make_timestamp(r.occurred_s * 1000000), '%Y-%m-%d'),
+            'source_entity': r.source_entity, 'source_id': r.source_id}}) AS reasons
+    FROM plan_candidates JOIN reason_lists USING (opportunity_key, person_key)
+    WHERE decision = '{Decision.ADD.value}'
+    ORDER BY opportunity_id, bits DESC, contact_id
+"""
+
+_CANDIDATES = """
+    SELECT opportunity_id, contact_id, role, is_primary, round(confidence, 4) AS confidence,
+        round(confidence_without_campaign, 4) AS confidence_without_campaign, decision, reasons
+    FROM plan_candidates JOIN reason_lists USING (opportunity_key, person_key)
+"""
+
+
+def write_plan(
+    connection: duckdb.DuckDBPyConnection,
+    decided: Decided,
+    reasons: nw.LazyFrame[Any],
+    *,
+    rules: Iterable[Rule],
+    folder: Path,
+    basis: dict[str, Any],
+) -> Plan:
+    """Write the plan file and the candidates beside it.
+
+    Args:
+        connection: where the lazy frames live.
+        decided: the decisions.
+        reasons: one row per (opportunity_key, person_key, rule).
+        rules: for the sentences of the reasons.
+        folder: the workspace's folder of plans.
+        basis: the header's fields that are known before the lines are.
+
+    Raises:
+        WorkspaceError: the folder cannot be written.
+    """
+    draft = folder / f".{os.getpid()}.draft"
+    candidates = draft.with_suffix(".parquet")
+    try:
+        with _Views(connection, plan_candidates=decided.candidates, plan_reasons=reasons):
+            connection.execute(_REASON_LISTS)
+            connection.execute(f"COPY ({_LINES}) TO '{_quoted(draft)}' (FORMAT JSON)")
+            connection.execute(f"COPY ({_CANDIDATES}) TO '{_quoted(candidates)}' (FORMAT PARQUET, COMPRESSION ZSTD)")
+            figures = _figures(connection, decided)
+        header = PlanHeader(**basis, **figures, rules={rule.name: rule.reason for rule in rules}, body_sha256=_sha256(draft))
+        candidates.chmod(0o600)
+        candidates.replace(folder / f"{header.plan_id}.candidates.parquet")
+        return place(header, draft, folder)
+    except (OSError, duckdb.IOException) as error:
+        raise WorkspaceError(
+            f"the plan could not be written to {folder.name}/ ({_why(error)}); no plan was made",
+            hint="free some space, or look at the folder's permissions, then run the same command again",
+        ) from None
+    finally:
+        draft.unlink(missing_ok=True)
+        candidates.unlink(missing_ok=True)
+
+
+def place(header: PlanHeader, body: Path, folder: Path) -> Plan:
+    """Put header and body together under the plan's name: either whole or not at all, readable by the owner only."""
+    target = folder / f"{header.plan_id}{SUFFIX}"
+    partial = target.with_suffix(".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file, body.open("rb") as lines:
+        file.write(header.first_line())
+        shutil.copyfileobj(lines, file, _COPY_BUFFER_BYTES)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(target)
+    return Plan(header, target)
+
+
+class _Views:
+    """Names for lazy frames, for as long as a statement needs them."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, **frames: nw.LazyFrame[Any]) -> None:
+        self._connection = connection
+        self._frames = frames
+
+    def __enter__(self) -> None:
+        for name, frame in self._frames.items():
+            query = frame.to_native().sql_query()
+            self._connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._frames:
+            self._connection.execute(f"DROP VIEW IF EXISTS {name}")
+
+
+def _figures(connection: duckdb.DuckDBPyConnection, decided: Decided) -> dict[str, Any]:
+    counted = connection.execute("SELECT decision, count(*) FROM plan_candidates GROUP BY decision ORDER BY decision").fetchall()
+    changed = connection.execute(
+        "SELECT count(DISTINCT opportunity_key) FROM plan_candidates WHERE decision = ?", [Decision.ADD.value]
+    ).fetchall()
+    in_scope = decided.in_scope.select(nw.len().alias("n")).collect("pyarrow").item(0, "n")
+    decisions = {str(name): int(number) for name, number in counted}
+    return {
+        "decisions": decisions,
+        "lines": decisions.get(Decision.ADD.value, 0),
+        "opportunities_changed": int(changed[0][0]),
+        "opportunities_in_scope": int(in_scope),
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror or "I/O error") if isinstance(error, OSError) else "the disk is full or not writable"
