@@ -220,7 +220,8 @@ def _check_required(entity: Entity, batch: pa.RecordBatch, wanted: pa.Schema, nu
         if field.nullable:
             continue
         column = batch.column(field.name)
-        bad = column.null_count + (pc.sum(pc.equal(column, "")).as_py() or 0)
+        blanks = pc.sum(pc.equal(column, "")).as_py() if pa.types.is_string(column.type) else 0
+        bad = column.null_count + (blanks or 0)
         if bad:
             raise DataError(
                 f"{entity}.{field.name}: null or blank in {bad} of the {len(batch)} rows of batch {number}; "
