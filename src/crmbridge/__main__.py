@@ -1,0 +1,5 @@
+"""`python -m crmbridge`."""
+
+from crmbridge.cli import main
+
+main()

@@ -1,0 +1,200 @@
+"""What a command says, and where: results on stdout, everything else on stderr.
+
+With `--json` stdout holds exactly one JSON document: the result, or `{"error": {...}}`. Text from the CRM is stripped
+of control characters, so that a record cannot steer the terminal. A reader that goes away (`| head`) ends the output,
+never the work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import unicodedata
+from enum import IntEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console as RichConsole
+    from rich.console import RenderableType
+
+    from crmbridge.errors import CrmBridgeError
+
+_ENDLESS = 100_000
+"""Characters per line where nobody looks at a screen: a line is a record, and is never wrapped."""
+_TURNS_TEXT_AROUND = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class Verbosity(IntEnum):
+    """How much is said on stderr; errors and warnings always are."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
+
+
+class Console:
+    """The voice of one command.
+
+    Args:
+        as_json: the result is one JSON document.
+        verbosity: how much is said beside it.
+        color: False for none; None to let the terminal and NO_COLOR decide.
+    """
+
+    def __init__(
+        self, *, as_json: bool = False, verbosity: Verbosity = Verbosity.NORMAL, color: bool | None = None
+    ) -> None:
+        self.as_json = as_json
+        self.verbosity = verbosity
+        self._color = color
+        self._answered = False
+
+    @cached_property
+    def stderr(self) -> RichConsole:
+        """Where notes and progress go."""
+        return self._rich(sys.stderr)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody watches stderr, so that lines may be redrawn."""
+        return sys.stderr.isatty() and self.verbosity > Verbosity.QUIET
+
+    def note(self, text: str) -> None:
+        """Say something in passing; silent with -q."""
+        if self.verbosity >= Verbosity.NORMAL:
+            self._say(text)
+
+    def detail(self, text: str) -> None:
+        """Say something only with -v."""
+        if self.verbosity >= Verbosity.VERBOSE:
+            self._say(text)
+
+    def warn(self, text: str) -> None:
+        """Say something that must not be missed."""
+        self._say(f"Warning: {text}", style="yellow")
+
+    def fail(self, error: CrmBridgeError, *, exit_code: int) -> None:
+        """Say what failed and what to do about it."""
+        self._say(f"Error: {error.message}", style="red")
+        if error.hint:
+            self._say(f"Hint: {error.hint}")
+        kind = type(error).__name__
+        self.fault({"kind": kind, "message": error.message, "hint": error.hint, "exit_code": exit_code})
+
+    def fault(self, document: dict[str, object]) -> None:
+        """Leave the JSON document of a failure, unless the command has answered already."""
+        if self.as_json and not self._answered:
+            self._write_json({"error": document})
+
+    def answer(self, document: object, *human: RenderableType) -> None:
+        """Give the command's result.
+
+        Args:
+            document: dataclasses, pydantic models, Arrow tables, and containers of them; money becomes exact text.
+            human: what is printed instead where JSON is not asked for.
+        """
+        if self.as_json:
+            self._write_json(document)
+        else:
+            self.show(*human)
+
+    def show(self, *human: RenderableType) -> None:
+        """Print on stdout."""
+        try:
+            console = self._rich(sys.stdout)
+            for part in human:
+                console.print(clean(part) if isinstance(part, str) else part)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            mute(sys.stdout)
+
+    def write(self, text: str) -> None:
+        """Put text on stdout as it is: CSV and the like."""
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            mute(sys.stdout)
+
+    def _write_json(self, document: object) -> None:
+        from pydantic_core import to_jsonable_python
+
+        self._answered = True
+        plain = to_jsonable_python(document, fallback=_arrow_rows)
+        self.write(json.dumps(plain, indent=2) + "\n")  # ASCII: valid whatever the terminal's encoding
+
+    def _say(self, text: str, *, style: str | None = None) -> None:
+        try:
+            self.stderr.print(clean(text), style=style)
+        except BrokenPipeError:
+            mute(sys.stderr)
+
+    def _rich(self, stream: TextIO) -> RichConsole:
+        from rich.console import Console as RichConsole
+
+        width = None if stream.isatty() else _ENDLESS
+        return RichConsole(
+            file=stream,
+            width=width,
+            no_color=True if self._color is False else None,
+            soft_wrap=width is not None,
+            markup=False,
+            highlight=False,
+            emoji=False,
+        )
+
+
+def clean(text: str) -> str:
+    """Replace control characters (but not line ends and tabs) and those that turn the direction of text."""
+    if text.isprintable():
+        return text
+    return "".join(
+        "\ufffd" if (unicodedata.category(sign) == "Cc" and sign not in "\n\t") or sign in _TURNS_TEXT_AROUND else sign
+        for sign in text
+    )
+
+
+def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> RenderableType:
+    """Lay out a table: numbers to the right; no frame, so that it reads well in a log.
+
+    Args:
+        columns: headings; one that starts with `>` is set to the right.
+        rows: cells; None stays blank.
+        title: a line above; None for no line.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell_text(cell)) for cell in row))
+    return table
+
+
+def cell_text(cell: object) -> str:
+    """Write one cell: thousands apart, nothing for None, one line."""
+    if cell is None:
+        return ""
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return f"{cell:,}"
+    return clean(str(cell)).replace("\n", " ").replace("\t", " ")
+
+
+def mute(stream: TextIO) -> None:
+    """Send a stream whose reader is gone nowhere, so that neither the work nor the interpreter's exit trips over it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _arrow_rows(value: object) -> object:
+    rows = getattr(value, "to_pylist", None)
+    if rows is None:
+        raise TypeError(f"a {type(value).__name__} has no JSON form")
+    return rows()
