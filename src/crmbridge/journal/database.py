@@ -166,16 +166,20 @@ def _workspace_error(path: Path, error: sqlite3.Error) -> WorkspaceError:
             hint="free some space, then run the same command again",
         )
     if primary_code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return WorkspaceError(
-            f"{path} is damaged or is not a crmbridge journal.",
-            hint="restore it from a backup; without it earlier runs cannot be undone and vetoes are forgotten",
-        )
+        return _damaged(path)
     if primary_code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return WorkspaceError(
             f"The journal {path} cannot be opened for writing ({_code_name(error)}).",
             hint="check the owner and the rights of the file and its folder",
         )
     return WorkspaceError(f"The journal {path} failed: {_code_name(error)}.")
+
+
+def _damaged(path: Path) -> WorkspaceError:
+    return WorkspaceError(
+        f"{path} is damaged or is not a crmbridge journal.",
+        hint="restore it from a backup; without it earlier runs cannot be undone and vetoes are forgotten",
+    )
 
 
 def _code_name(error: sqlite3.Error) -> str:
@@ -204,7 +208,9 @@ def _refuse_foreign(path: Path, connection: sqlite3.Connection) -> None:
         raise WorkspaceError(
             f"{path} is a SQLite file, but not a crmbridge journal.", hint="name another file, or move this one away"
         )
-    (version,) = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
+    (version,) = connection.execute("SELECT max(value) FROM meta WHERE name = 'schema_version'").fetchone()
+    if version is None:
+        raise _damaged(path)
     if int(version) > SCHEMA_VERSION:
         raise WorkspaceError(
             f"The journal {path} has version {version}; this crmbridge reads versions up to {SCHEMA_VERSION}.",
