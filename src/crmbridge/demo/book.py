@@ -1,4 +1,4 @@
-"""The CRM being written: drafts of records, by entity, that later hands may still soil before they become model objects."""
+"""The CRM being written: drafts of records, by entity, before they become model objects."""
 
 from __future__ import annotations
 

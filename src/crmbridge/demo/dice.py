@@ -32,7 +32,7 @@ class Dice(random.Random):
         return median * math.exp(self.gauss(0.0, spread))
 
     def count(self, mean: float) -> int:
-        """Draw a whole number >= 0 around `mean` (Poisson; Knuth's product method, so keep the mean below a few hundred)."""
+        """Draw a Poisson number; Knuth's product method, so `mean` must stay below a few hundred."""
         limit, product, drawn = math.exp(-mean), self.random(), 0
         while product > limit:
             product *= self.random()
@@ -54,7 +54,7 @@ class Dice(random.Random):
     def new_id(self, prefix: str) -> str:
         """Make an id of 15 or 18 characters that tells nothing but the kind of record (the prefix of three)."""
         size = 12 if self.random() < _SHORT_ID_SHARE else 15
-        return prefix + "".join(self.choices(_ALPHABET, k=size))
+        return prefix + "".join([_ALPHABET[byte % 62] for byte in self.randbytes(size)])
 
 
 def moment(epoch_s: float) -> datetime:

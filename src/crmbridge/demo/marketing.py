@@ -29,6 +29,7 @@ _KINDS = {
     "Seminar / Conference": (8, 0.45, 30_000),
     "Referral Program": (4, 0.4, 2_000),
 }
+_REGIONS = ("EMEA", "DACH", "US", "Global", "Iberia", "France")
 _HISTORY_S = 3.4 * YEAR_S
 _MONTH_S = 30 * DAY_S
 _RESPONDED = {"Webinar": "Attended", "Trade Show": "Visited Booth", "Content": "Downloaded"}
@@ -124,7 +125,7 @@ def _campaign(marketing: Marketing, society: Society, parent_id: str | None, day
     marketing.book.write(
         Entity.CAMPAIGN,
         id=campaign.id,
-        name=f"{start.year}-{start.month:02d} {kind} {dice.choice(('EMEA', 'DACH', 'US', 'Global', 'Iberia', 'France'))}",
+        name=f"{start.year}-{start.month:02d} {kind} {dice.choice(_REGIONS)}",
         type=kind if dice.yes(0.93) else None,
         status="Completed" if campaign.end_s < marketing.as_of_s else "In Progress",
         parent_id=parent_id,
@@ -247,7 +248,7 @@ def _lead(dice: Dice, book: Book, person: Person, created_s: float) -> Draft:
         is_converted=False,
         owner_id=dice.choice((person.firm.owner.id, None)),
         created_at=moment(created_s),
-        modified_at=moment(created_s + dice.random() * DAY_S),
+        modified_at=moment(created_s),
     )
 
 

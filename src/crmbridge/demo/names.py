@@ -10,15 +10,23 @@ if TYPE_CHECKING:
 
 # A name is written as it is; where it is not in Latin letters, "native|latin" gives the spelling used in addresses.
 FIRST_NAMES: dict[str, str] = {
-    "en": "James Emma Oliver Grace Liam Sophie Daniel Hannah Robert Kate Michael Susan Peter Alice Tom Rachel Ian Fiona Neil Joanna"
-    " Stephen Laura Mark Ruth Andrew Helen Paul Megan Simon Claire",
-    "de": "Jürgen Anke Matthias Käthe Stefan Sabine Thomas Heike Björn Uschi Michael Petra Jörg Silke Andreas Monika Lukas Jana"
-    " Günther Bärbel Tobias Katrin Ulrich Anja Frank Birgit Sören Antje",
-    "fr": "Hélène François Amélie Jérôme Céline Rémi Sylvie Guillaume Chloé Étienne Aurélie Benoît Noémie Loïc Mathilde Olivier"
-    " Valérie Pascal Anaïs Thierry Jean-Luc Anne-Marie",
-    "es": "José María Íñigo Lucía Andrés Begoña Álvaro Inés Joaquín Nuria Raúl Mónica Javier Pilar Óscar Marta Sergio Rocío"
-    " Ángel Elena Hernán Ximena",
-    "nordic": "Åsa Søren Ingrid Lars Bjørn Sigrún Mikkel Astrid Jukka Päivi Göran Kirsten Øyvind Annika",
+    "en": (
+        "James Emma Oliver Grace Liam Sophie Daniel Hannah Robert Kate Michael Susan Peter Alice Tom Rachel Ian Fiona"
+        " Neil Joanna Stephen Laura Mark Ruth Andrew Helen Paul Megan Simon Claire"
+    ),
+    "de": (
+        "Jürgen Anke Matthias Käthe Stefan Sabine Thomas Heike Björn Uschi Michael Petra Jörg Silke Andreas Monika"
+        " Lukas Jana Günther Bärbel Tobias Katrin Ulrich Anja Frank Birgit Sören Antje"
+    ),
+    "fr": (
+        "Hélène François Amélie Jérôme Céline Rémi Sylvie Guillaume Chloé Étienne Aurélie Benoît Noémie Loïc Mathilde"
+        " Olivier Valérie Pascal Anaïs Thierry Jean-Luc Anne-Marie"
+    ),
+    "es": (
+        "José María Íñigo Lucía Andrés Begoña Álvaro Inés Joaquín Nuria Raúl Mónica Javier Pilar Óscar Marta Sergio"
+        " Rocío Ángel Elena Hernán Ximena"
+    ),
+    "nordic": "Åsa Søren Ingrid Lars Bjørn Sigrún Mikkel Astrid Jukka Päivi Göran Kirsten Øyvind",
     "pl": "Paweł Agnieszka Łukasz Małgorzata Michał Żaneta Krzysztof Joanna Tomáš Jiří Kateřina Zoltán Ágnes",
     "tr": "Ayşe Çağlar Gökhan Şebnem Mehmet İrem Okan Zeynep Ömer Elif",
     "in": "Priya Rahul Ananya Vikram Deepa Arjun Kavya Sanjay Meera Rohan Lakshmi Suresh",
@@ -28,17 +36,26 @@ FIRST_NAMES: dict[str, str] = {
     "ar": "Fatima Omar Layla Yusuf Nour Karim Amina Hassan",
 }
 LAST_NAMES: dict[str, str] = {
-    "en": "Ashworth Bramley Carter Dunmore Ellison Fairweather Granger Hollis Ingram Jessop Kirkwood Langley Merrick Norwood"
-    " Oakley Pemberton Quigley Rowntree Sheldon Thornbury Underhill Venning Whitlock Yardley O'Hara MacBride Smith-Loe St.Clair",
-    "de": "Achterberg Brückner Dänzer Eichholz Förster Großmann Hölzel Jäger Kühnapfel Lindenau Möckel Nüßlein Öhler Pfützner"
-    " Quandt Rößler Schönefeld Tröger Überall Voßkamp Weißhaupt Zöllner Bauer Krämer",
-    "fr": "Aubépine Beaulieu Châtelain Delacourt Énault Fontenoy Gérardin Hébrard Jolivet Lefèvre Maréchal Noël Pâquerette Quéré"
-    " Rivière Saint-Clair Théry Vallée d'Aubigny",
-    "es": "Aróstegui Bermúdez Cáceres Domínguez Echeverría Fuentes García-Luna Hinojosa Ibáñez Jiménez Lázaro Muñoz Núñez Ordóñez"
-    " Peñalver Quiroga Ríos Sáenz Tapia Zúñiga",
-    "nordic": "Ångström Bjørnstad Dahlgård Eklöf Fjeldså Grönroos Håkansson Jónsdóttir Kjær Lindqvist Mäkelä Østergaard",
+    "en": (
+        "Ashworth Bramley Carter Dunmore Ellison Fairweather Granger Hollis Ingram Jessop Kirkwood Langley Merrick"
+        " Norwood Oakley Pemberton Quigley Rowntree Sheldon Thornbury Underhill Venning Whitlock Yardley O'Hara"
+        " MacBride Smith-Loe Sinclair"
+    ),
+    "de": (
+        "Achterberg Brückner Dänzer Eichholz Förster Großmann Hölzel Jäger Kühnapfel Lindenau Möckel Nüßlein Öhler"
+        " Pfützner Quandt Rößler Schönefeld Tröger Überall Voßkamp Weißhaupt Zöllner Bauer Krämer"
+    ),
+    "fr": (
+        "Aubépine Beaulieu Châtelain Delacourt Énault Fontenoy Gérardin Hébrard Jolivet Lefèvre Maréchal Noël"
+        " Pâquerette Quéré Rivière Saint-Clair Théry Vallée d'Aubigny"
+    ),
+    "es": (
+        "Aróstegui Bermúdez Cáceres Domínguez Echeverría Fuentes García-Luna Hinojosa Ibáñez Jiménez Lázaro Muñoz"
+        " Núñez Ordóñez Peñalver Quiroga Ríos Sáenz Tapia Zúñiga"
+    ),
+    "nordic": "Ångström Bjørnstad Dahlgård Eklöf Fjeldså Grönroos Håkansson Jónsdóttir Kjær Lindqvist Mäkelä Øster",
     "pl": "Błaszczyk Czyżewska Dąbrowski Głowacki Jabłońska Kołodziej Łęcki Mroczek Nowák Švec Żurawski Horváth",
-    "tr": "Akgün Çelikkol Demirbaş Erdoğdu Güneşli Işık Kılınç Özgür Şahingöz Yıldırım",
+    "tr": "Akgün Çelikkol Demirbaş Erdoğdu Güneşli Işık Kılınç Özgür Şahingöz Yıldırım",  # noqa: RUF001
     "in": "Agarwal Bhattacharya Chandran Deshmukh Gopalan Iyer Kulkarni Menon Nambiar Raghavan Subramaniam",
     "zh": "李|Li 王|Wang 张|Zhang 陈|Chen 赵|Zhao 黄|Huang Lin Guo",
     "ja": "佐藤|Sato 鈴木|Suzuki 高橋|Takahashi 田中|Tanaka 渡辺|Watanabe Kobayashi Mori",
@@ -47,12 +64,24 @@ LAST_NAMES: dict[str, str] = {
 }
 LOCAL_CULTURE = {"en": "en", "de": "de", "fr": "fr", "es": "es"}
 _SPECIAL = str.maketrans(
-    {"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "ı": "i", "æ": "ae", "'": "", ".": "", " ": ""}
+    {"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "ı": "i", "æ": "ae", "'": "", ".": "", " ": ""}  # noqa: RUF001
 )
 _GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
 
-FIRM_STEMS = ["Alder", "Aurora", "Basalt", "Bergfeld", "Birke", "Brandt", "Calder", "Cardo", "Castellan", "Cobalt", "Corvus", "Delft", "Dorn", "Elbe", "Ember", "Estrella", "Fabrik", "Falke", "Ferro", "Fjord", "Garonne", "Granit", "Halcyon", "Harbour", "Hexa", "Iberia", "Ilmenau", "Jura", "Kestrel", "Kiefer", "Lumen", "Lune", "Marisol", "Meridian", "Montaña", "Nebel", "Nordwind", "Novum", "Oriel", "Orchard", "Pallas", "Pinar", "Quarz", "Quercus", "Ravel", "Rhône", "Saffron", "Sierra", "Sonne", "Tansy", "Tejo", "Thorn", "Ulme", "Umbra", "Vega", "Verdant", "Weser", "Wren", "Xenon", "Yarrow", "Zenit", "Zephyr"]
-FIRM_TRADES = ["Logistics", "Foods", "Energy", "Systems", "Chemicals", "Textiles", "Robotics", "Health", "Insurance", "Bank", "Packaging", "Optics", "Software", "Media", "Airlines", "Marine", "Steel", "Paper", "Pharma", "Retail", "Telecom", "Motors", "Werke", "Maschinenbau", "Technik", "Versicherung", "Industries", "Électronique", "Santé", "Alimentos", "Construcción", "Seguros"]
+_FIRM_WORDS: dict[str, str] = {
+    "stems": (
+        "Alder Aurora Basalt Bergfeld Birke Brandt Calder Cardo Castellan Cobalt Corvus Delft Dorn Elbe Ember"
+        " Estrella Fabrik Falke Ferro Fjord Garonne Granit Halcyon Harbour Hexa Iberia Ilmenau Jura Kestrel Kiefer"
+        " Lumen Lune Marisol Meridian Montaña Nebel Nordwind Novum Oriel Orchard Pallas Pinar Quarz Quercus Ravel"
+        " Rhône Saffron Sierra Sonne Tansy Tejo Thorn Ulme Umbra Vega Verdant Weser Wren Xenon Yarrow Zenit Zephyr"
+    ),
+    "trades": (
+        "Logistics Foods Energy Systems Chemicals Textiles Robotics Health Insurance Bank Packaging Optics Software"
+        " Media Airlines Marine Steel Paper Pharma Retail Telecom Motors Werke Maschinenbau Technik Versicherung"
+        " Industries Électronique Santé Alimentos Construcción Seguros"
+    ),
+}
+FIRM_STEMS, FIRM_TRADES = (words.split() for words in _FIRM_WORDS.values())
 FIRM_FORMS = {
     "en": ("Ltd", "Inc.", "plc", "LLC", ""),
     "de": ("GmbH", "AG", "GmbH & Co. KG", "SE", ""),
@@ -68,7 +97,7 @@ def split_name(written: str) -> tuple[str, str]:
 
 
 def plain(text: str, language: str = "en") -> str:
-    """Fold a name to the lower-case letters, digits and hyphens an address can hold; German umlauts become two letters."""
+    """Fold a name to what an address can hold: a-z, 0-9 and hyphens; German umlauts become two letters."""
     if language == "de":
         text = text.translate(_GERMAN)
     folded = unicodedata.normalize("NFKD", text.translate(_SPECIAL))

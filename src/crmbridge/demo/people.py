@@ -28,7 +28,7 @@ class Habits:
     """How one seller treats the CRM.
 
     `logged` is the share of touches ever entered; `places` weighs where they are hung (opportunity, account, contact);
-    `everyone` is the chance to enter all who took part instead of one; `delay_days` the typical wait before entering it;
+    `everyone` is the chance to enter all who took part instead of one; `delay_days` the typical wait before entering;
     `roles` names the habit with contact roles.
     """
 
@@ -135,11 +135,11 @@ _LOGGING = (
     (0.18, 0.13, _MIXED, 0.40, 9.0),
 )
 _ROLE_HABITS = (
-    (0.40, "none"),
-    (0.17, "champion"),
-    (0.12, "signer"),
-    (0.14, "first record"),
-    (0.17, "diligent"),
+    (0.53, "none"),
+    (0.14, "champion"),
+    (0.09, "signer"),
+    (0.09, "first record"),
+    (0.15, "diligent"),
 )
 _SALES_TEAMS = {"Enterprise": 3.0, "Mid-Market": 4.0, "SMB": 2.0, "Renewals": 1.5}
 _OTHER_TEAMS = ("Support", "Customer Success", "Sales Development", "Marketing")
@@ -182,7 +182,7 @@ def _colleague(dice: Dice, team: str, habits: Habits) -> Seller:
 
 
 def populate(dice: Dice, opportunities: int, as_of_s: float) -> Society:
-    """Make the staff, about one buying firm for three deals, and the partners, consultants and competitors around them."""
+    """Make the staff, about one buying firm for three deals, and the other firms around them."""
     sellers, others = hire(dice, opportunities)
     number = max(4, round(opportunities * 0.34))
     domains: set[str] = set()
@@ -247,7 +247,7 @@ def _domain(dice: Dice, words: str, language: str, taken: set[str]) -> str:
 def _person(dice: Dice, firm: Firm, as_of_s: float, taken: set[str]) -> Person:
     first, last = draw_name(dice, firm.language)
     function, level = dice.pick(_FUNCTION_SHARE), dice.pick(_LEVEL_SHARE)
-    known_s = as_of_s - dice.uniform(5 * DAY_S, 5 * YEAR_S)
+    known_s = dice.uniform(firm.since_s, as_of_s - 3 * DAY_S)
     left_s = dice.uniform(known_s, as_of_s + 0.3 * YEAR_S) if dice.yes(0.09) else None
     return Person(
         firm=firm,

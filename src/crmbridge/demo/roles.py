@@ -1,4 +1,4 @@
-"""What the CRM already says of the buying groups: contact roles by habit, lookup fields, further accounts, relations."""
+"""What the CRM already says of the groups: contact roles by habit, lookup fields, further accounts, relations."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from crmbridge.demo.dice import DAY_S, Dice, moment
 from crmbridge.model import Entity
 
 if TYPE_CHECKING:
-    from crmbridge.demo.book import Book
-    from crmbridge.demo.people import Person, Society
+    from crmbridge.demo.book import Book, Draft
+    from crmbridge.demo.people import Firm, Person, Society
     from crmbridge.demo.selling import Deal
 
 _SIGNERS = ("Economic Buyer", "Decision Maker", "Executive Sponsor")
+_OUTSIDE_ROLES = ("Consultant", "Implementation Partner", "Adviser", None)
 _LOOKUPS = {"Economic_Buyer__c": 0.11, "Primary_Contact__c": 0.08, "Technical_Contact__c": 0.04}
 
 Named = list[tuple["Person", str | None]]
@@ -24,7 +25,7 @@ def name_roles(dice: Dice, book: Book, deals: list[Deal], as_of_s: float) -> Non
     named: dict[str, Named] = {}
     for deal in deals:
         roles = _converted(dice, deal) + _by_habit(dice, deal)
-        if deal.before and dice.yes(0.07):
+        if deal.before and dice.yes(0.05):
             roles += named.get(deal.before.id, [])  # cloned from the earlier deal, stale people and all
         named[deal.id] = list({id(person): (person, part) for person, part in reversed(roles)}.values())[::-1]
         _write(dice, book, deal, named[deal.id], as_of_s)
@@ -32,7 +33,7 @@ def name_roles(dice: Dice, book: Book, deals: list[Deal], as_of_s: float) -> Non
 
 def _converted(dice: Dice, deal: Deal) -> Named:
     brought = [member for member in deal.taking_part if deal.id in member.person.opened]
-    return [(member.person, None) for member in brought if dice.yes(0.55)]
+    return [(member.person, None) for member in brought if dice.yes(0.45)]
 
 
 def _by_habit(dice: Dice, deal: Deal) -> Named:
@@ -49,13 +50,13 @@ def _by_habit(dice: Dice, deal: Deal) -> Named:
         return [(_first_record(dice, deal), None)]
     if habit == "diligent":
         listed = [(member.person, member.part) for member in group if dice.yes(0.84)]
-        return listed + [(member.person, "Other") for member in deal.around if dice.yes(0.12)]
+        return listed + [(member.person, "Other") for member in deal.around if dice.yes(0.07)]
     return []
 
 
 def _first_record(dice: Dice, deal: Deal) -> Person:
     """The contact the deal was opened from: often the first member, at times just the account's oldest record."""
-    if dice.yes(0.22):
+    if dice.yes(0.15):
         return min(deal.firm.people, key=lambda person: person.known_s)
     return min(deal.group, key=lambda member: (member.joins_s, member.person.known_s)).person
 
@@ -120,25 +121,21 @@ def list_accounts(dice: Dice, book: Book, deals: list[Deal]) -> None:
 
 def relate(dice: Dice, book: Book, society: Society) -> None:
     """Relate consultants and partners' people to several customers, and some contacts to their own account."""
-
-    def relation(account_id: str, person: Person, roles: str | None, is_direct: bool) -> None:  # noqa: FBT001
-        book.write(
-            Entity.ACCOUNT_CONTACT_RELATION,
-            id=dice.new_id("07k"),
-            account_id=account_id,
-            contact_id=person.contact_ids[0],
-            roles=roles,
-            is_direct=is_direct,
-            is_active=dice.yes(0.88),
-        )
-
     for firm in society.consultants + society.partners:
         for person in firm.people:
             for client in dice.sample(society.buyers, min(len(society.buyers), dice.count(1.2))):
-                relation(
-                    client.id, person, dice.choice(("Consultant", "Implementation Partner", "Adviser", None)), False
-                )
+                row = _relation(dice, book, client, person)
+                row.update(roles=dice.choice(_OUTSIDE_ROLES), is_direct=False)
     for firm in society.buyers:
-        if dice.yes(0.2):
-            for person in firm.people:
-                relation(firm.id, person, None, True)
+        for person in firm.people if dice.yes(0.2) else []:
+            _relation(dice, book, firm, person)["is_direct"] = True
+
+
+def _relation(dice: Dice, book: Book, firm: Firm, person: Person) -> Draft:
+    return book.write(
+        Entity.ACCOUNT_CONTACT_RELATION,
+        id=dice.new_id("07k"),
+        account_id=firm.id,
+        contact_id=person.contact_ids[0],
+        is_active=dice.yes(0.88),
+    )

@@ -1,4 +1,4 @@
-"""The deals of the invented world and who really decides them: the hidden truth is made here, before any record of it."""
+"""The deals of the invented world and who really decides them: the hidden truth, before any record of it."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def sell(dice: Dice, society: Society, opportunities: int, as_of_s: float) -> li
     for (created_s, is_open), number in starts:
         deal = _deal(dice, society, chosen[number], created_s, as_of_s, is_open=is_open)
         _gather(dice, society, deal)
+        deal.firm.since_s = min(deal.firm.since_s, created_s - dice.uniform(0, 200) * DAY_S)
         deal.firm.deals.append(deal)
         deals.append(deal)
     return deals

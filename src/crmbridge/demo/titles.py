@@ -24,8 +24,10 @@ BLANK_SHARE = 0.17
 
 _FIELD = {
     "en": {
-        "executive": "Strategy", "finance": "Finance", "it": "IT", "operations": "Operations", "procurement": "Procurement",
-        "hr": "Human Resources", "marketing": "Marketing", "sales": "Sales", "legal": "Legal", "engineering": "Engineering",
+        "executive": "Strategy", "finance": "Finance", "it": "IT", "operations": "Operations",
+        "procurement": "Procurement",
+        "hr": "Human Resources", "marketing": "Marketing", "sales": "Sales", "legal": "Legal",
+        "engineering": "Engineering",
         "data": "Data & Analytics",
     },
     "de": {
@@ -39,7 +41,8 @@ _FIELD = {
         "legal": "juridique", "engineering": "technique", "data": "données",
     },
     "es": {
-        "executive": "Estrategia", "finance": "Finanzas", "it": "Sistemas", "operations": "Operaciones", "procurement": "Compras",
+        "executive": "Estrategia", "finance": "Finanzas", "it": "Sistemas",
+        "operations": "Operaciones", "procurement": "Compras",
         "hr": "Recursos Humanos", "marketing": "Marketing", "sales": "Ventas", "legal": "Asesoría Jurídica",
         "engineering": "Ingeniería", "data": "Datos",
     },
@@ -48,8 +51,10 @@ _FIELD = {
 _TOP = {
     "en": {
         "executive": ("CEO", "Managing Director", "President", "Chief Executive Officer", "Owner"),
-        "finance": ("CFO", "Chief Financial Officer", "VP Finance"), "it": ("CIO", "CTO", "Chief Information Officer", "CISO"),
-        "operations": ("COO", "Chief Operating Officer"), "procurement": ("Chief Procurement Officer", "VP Procurement"),
+        "finance": ("CFO", "Chief Financial Officer", "VP Finance"),
+        "it": ("CIO", "CTO", "Chief Information Officer", "CISO"),
+        "operations": ("COO", "Chief Operating Officer"),
+        "procurement": ("Chief Procurement Officer", "VP Procurement"),
         "hr": ("CHRO", "VP People"), "marketing": ("CMO", "VP Marketing"), "sales": ("CRO", "SVP Sales"),
         "legal": ("General Counsel",), "engineering": ("VP Engineering", "CTO"), "data": ("Chief Data Officer",),
     },
@@ -62,16 +67,21 @@ _TOP = {
     },
     "fr": {
         "executive": ("PDG", "Directeur Général", "Directrice Générale", "Gérant"),
-        "finance": ("DAF", "Directeur Administratif et Financier"), "it": ("DSI", "Directeur des Systèmes d'Information"),
+        "finance": ("DAF", "Directeur Administratif et Financier"),
+        "it": ("DSI", "Directeur des Systèmes d'Information"),
         "operations": ("Directeur des Opérations", "COO"), "procurement": ("Directeur des Achats",), "hr": ("DRH",),
-        "marketing": ("Directrice Marketing", "CMO"), "sales": ("Directeur Commercial",), "legal": ("Directeur Juridique",),
+        "marketing": ("Directrice Marketing", "CMO"), "sales": ("Directeur Commercial",),
+        "legal": ("Directeur Juridique",),
         "engineering": ("Directeur Technique", "CTO"), "data": ("Chief Data Officer",),
     },
     "es": {
         "executive": ("Director General", "Consejero Delegado", "Gerente General", "CEO"),
-        "finance": ("Director Financiero", "CFO"), "it": ("Director de Sistemas", "CIO"), "operations": ("Director de Operaciones",),
-        "procurement": ("Directora de Compras",), "hr": ("Director de RRHH",), "marketing": ("Directora de Marketing",),
-        "sales": ("Director Comercial",), "legal": ("Secretario General",), "engineering": ("Director Técnico",), "data": ("CDO",),
+        "finance": ("Director Financiero", "CFO"), "it": ("Director de Sistemas", "CIO"),
+        "operations": ("Director de Operaciones",),
+        "procurement": ("Directora de Compras",), "hr": ("Director de RRHH",),
+        "marketing": ("Directora de Marketing",),
+        "sales": ("Director Comercial",), "legal": ("Secretario General",),
+        "engineering": ("Director Técnico",), "data": ("CDO",),
     },
 }  # fmt: skip
 
@@ -103,14 +113,16 @@ _LEVELS = {
 }
 _SHORTENED = (
     ("Manager", "Mgr"), ("Director", "Dir."), ("Senior", "Sr."), ("Human Resources", "HR"), ("Vice President", "VP"),
-    ("Operations", "Ops"), ("Abteilungsleiter", "AL"), ("Leiter", "Ltr."), ("Projektleiter", "PL"), ("Marketing", "Mktg"),
-    ("Geschäftsführer", "Gf."), ("Responsable", "Resp."), ("Directeur", "Dir."), ("Recursos Humanos", "RRHH"), ("Officer", "Off."),
+    ("Operations", "Ops"), ("Abteilungsleiter", "AL"), ("Leiter", "Ltr."), ("Projektleiter", "PL"),
+    ("Marketing", "Mktg"),
+    ("Geschäftsführer", "Gf."), ("Responsable", "Resp."), ("Directeur", "Dir."), ("Recursos Humanos", "RRHH"),
+    ("Officer", "Off."),
     ("ressources humaines", "RH"), ("Engineering", "Eng."),
 )  # fmt: skip
 
 
 def draw_title(dice: Dice, function: str, level: int, language: str) -> str | None:
-    """Draw the title of a person of this function and level (0 assistant .. 4 board), as someone typed it; often blank."""
+    """Draw a title for a function and a level (0 assistant .. 4 board), as someone typed it; often blank."""
     if dice.yes(BLANK_SHARE):
         return dice.choice((None, None, None, "", "-", "n/a"))
     if dice.yes(0.15):  # firms everywhere like English titles

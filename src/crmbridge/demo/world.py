@@ -1,7 +1,7 @@
 """An invented CRM of believable mess, with the hidden truth of who really decided each deal.
 
-The world is simulated, not labelled: people and deals come first, the buying groups follow from them, things happen, and
-only then do sellers with their habits enter a part of it. Nothing here knows how anybody scores evidence.
+The world is simulated, not labelled: people and deals come first, the buying groups follow from them, things happen,
+and only then do sellers with their habits enter a part of it. Nothing here knows how anybody scores evidence.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class DemoWorld:
 
     Attributes:
         records: every canonical entity, shuffled; orphans, doubles and deleted records among them.
-        truth: (opportunity_id, contact_id) of the real buying groups, one pair per person, with or without a role in the
-            CRM; only opportunities and contacts that still exist.
+        truth: (opportunity_id, contact_id) of the real buying groups, one pair per person, with or without a role
+            in the CRM; only opportunities and contacts that still exist.
         person_of: contact_id -> person for every contact record, merged ones too; two ids of one human being share it.
         hidden: the pairs of `truth` whose person has no contact role on the opportunity, under any of their ids.
     """
