@@ -234,7 +234,10 @@ def _hold_ids(entity: Entity, rows: list[Row], wanted: list[str]) -> None:
     hold(not twice, f"{entity}: {len(twice)} ids are given more than once, such as {twice[:1]}")
     missing, beyond = set(wanted) - set(given), set(given) - set(wanted)
     hold(not missing, f"{entity}: {len(missing)} of {len(wanted)} records are missing, such as {sorted(missing)[:1]}")
-    hold(not beyond, f"{entity}: {len(beyond)} ids are given that the CRM does not hold, such as {sorted(beyond)[:1]}")
+    hold(
+        not beyond,
+        f"{entity}: {len(beyond)} ids are given that the CRM does not hold, such as {sorted(beyond, key=str)[:1]}",
+    )
 
 
 def _hold_column(column: str, pairs: list[tuple[object, object]], silent: object) -> None:

@@ -30,17 +30,23 @@ class WritingKit(Kit):
         return [
             put(self.opportunity(3), self.contact(1), first),
             put(self.opportunity(2), self.contact(1), None),
-            put(self.opportunity(1), self.contact(2), self._another_role(sandbox, 1, 2)),
+            put(self.opportunity(1), self.contact(2), self.another_role(sandbox)),
             put(self.opportunity(3), unknown_contact, first),
             put(unknown_opportunity, self.contact(1), second),
             remove(self.opportunity(1), self.contact(1), sandbox.pair(self.opportunity(1), self.contact(1))),
             remove(self.opportunity(4), self.contact(4), _stale(first)),
         ]
 
-    def _another_role(self, sandbox: Sandbox, opportunity: int, contact: int) -> str | None:
-        """A role that the CRM takes and that this pair does not have."""
-        held = {row.role for row in sandbox.pair(self.opportunity(opportunity), self.contact(contact)).rows}
-        return next(role for role in self.roles() if role not in held)
+    def loaded_row(self, sandbox: Sandbox) -> RoleRow:
+        """The one row that `small()` holds for its first opportunity and second contact."""
+        rows = sandbox.pair(self.opportunity(1), self.contact(2)).rows
+        hold(len(rows) == 1, f"a pair that was loaded with one row reads back with {len(rows)}")
+        return rows[0]
+
+    def another_role(self, sandbox: Sandbox) -> str | None:
+        """A role that the CRM takes and that `loaded_row` does not have."""
+        held = self.loaded_row(sandbox).role
+        return next(role for role in self.roles() if role != held)
 
     def hold_untouched(self, sandbox: Sandbox, write: RoleWrite, *outcomes: Outcome) -> None:
         """Write; fail unless it ends so and no role of the CRM differs afterwards."""
@@ -58,14 +64,11 @@ class PutChecks(WritingKit):
         """The pair is as expected: write it -> `applied`; a new adapter sees one row, and nothing else differs."""
         self.writable()
         sandbox, (role, _) = self.sandbox(small()), self.roles()
-        before = sandbox.pairs()
-        expect(sandbox.write_one(put(self.opportunity(3), self.contact(1), role)), Outcome.APPLIED)
+        before, wanted = sandbox.pairs(), (self.opportunity(1), self.contact(3), role, False)
+        expect(sandbox.write_one(put(self.opportunity(1), self.contact(3), role)), Outcome.APPLIED)
         added = Counter(sandbox.pairs()) - Counter(before)
         lost = Counter(before) - Counter(sandbox.pairs())
-        hold(
-            list(added.elements()) == [(self.opportunity(3), self.contact(1), role, False)],
-            f"the rows added are {added}",
-        )
+        hold(list(added.elements()) == [wanted], f"the rows added are {list(added.elements())}, not {[wanted]}")
         hold(not lost, f"{lost.total()} rows of others are gone")
 
     @proves
@@ -81,7 +84,7 @@ class PutChecks(WritingKit):
         """The pair is already as wanted, by anyone's hand -> `already`; nothing is written."""
         self.writable()
         sandbox = self.sandbox(small())
-        held = sandbox.pair(self.opportunity(1), self.contact(2)).rows[0]
+        held = self.loaded_row(sandbox)
         self.hold_untouched(sandbox, put(self.opportunity(1), self.contact(2), held.role), Outcome.ALREADY)
 
     @proves
@@ -89,7 +92,7 @@ class PutChecks(WritingKit):
         """Anything else differs from `expected.rows` -> `conflict`; nothing is written."""
         self.writable()
         sandbox = self.sandbox(small())
-        other = self._another_role(sandbox, 1, 2)
+        other = self.another_role(sandbox)
         self.hold_untouched(sandbox, put(self.opportunity(1), self.contact(2), other), Outcome.CONFLICT)
 
     @proves
@@ -219,7 +222,7 @@ class RemoveChecks(WritingKit):
         self.writable()
         sandbox = self.sandbox(small())
         now = sandbox.pair(self.opportunity(1), self.contact(2))
-        planned = now.rows[0].model_copy(update={"role": self._another_role(sandbox, 1, 2)})
+        planned = self.loaded_row(sandbox).model_copy(update={"role": self.another_role(sandbox)})
         stale = PairState(rows=(planned,), primary_contact_id=now.primary_contact_id)
         self.hold_untouched(sandbox, remove(self.opportunity(1), self.contact(2), stale), Outcome.CONFLICT)
 
@@ -228,8 +231,7 @@ class RemoveChecks(WritingKit):
         """A `remove` deletes the very rows in `expected`: a like row under another id, or rows never seen, survive."""
         self.writable()
         sandbox = self.sandbox(small())
-        now = sandbox.pair(self.opportunity(1), self.contact(2))
-        other = now.rows[0].model_copy(update={"id": self.unknown_id(Entity.CONTACT_ROLE)})
+        other = self.loaded_row(sandbox).model_copy(update={"id": self.unknown_id(Entity.CONTACT_ROLE)})
         for rows in ((other,), ()):
             write = remove(self.opportunity(1), self.contact(2), PairState(rows=rows))
             self.hold_untouched(sandbox, write, Outcome.CONFLICT)
