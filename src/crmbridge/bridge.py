@@ -25,6 +25,7 @@ from typing import Any, Self
 
 import narwhals as nw
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crmbridge import __version__
 from crmbridge import undo as undoing
@@ -50,7 +51,7 @@ from crmbridge.plan.show import candidates_table
 from crmbridge.plan.write import write_plan
 from crmbridge.snapshot import Frames, PullEvent, PullSummary, Snapshot
 from crmbridge.snapshot import pull as pull_snapshot
-from crmbridge.snapshot.keep import keeper
+from crmbridge.snapshot.keep import Keeper
 from crmbridge.workspace import Workspace, private_text
 
 _PAIR = ["opportunity_key", "person_key"]
@@ -200,7 +201,7 @@ class Bridge:
             without: line ids of the plan to leave out.
         """
         with self.snapshot() as snapshot:
-            keep = keeper(snapshot.connection)
+            keep = Keeper(snapshot.connection)
             frames = self._frames_now(snapshot, keep)
             return coverage(frames, planned=_planned(snapshot, frames, plan, set(without)) if plan else None)
 
@@ -229,14 +230,13 @@ class Bridge:
         policy = self.policy if max_writes is None else self.policy.model_copy(update={"max_writes": max_writes})
         in_force = self._rules(rules)
         with self.workspace.lock("plan"), self.snapshot() as snapshot:
-            keep = _told(keeper(snapshot.connection), stage)
+            keep = _ToldKeeper(snapshot, stage)
             scored = self._score(snapshot, snapshot.frames(), keep, in_force)
             capabilities = self.adapter.capabilities
             frames = self._frames_now(snapshot, keep)
-            chosen = keep(chosen_contacts(frames, scored.pairs), "chosen_contacts")
-            roles = suggest(
+            chosen = suggest(
                 scored.sight,
-                chosen,
+                keep(chosen_contacts(frames, scored.pairs), "chosen_contacts"),
                 role_names=capabilities.role_names,
                 default_role=policy.default_role,
                 keep=keep,
@@ -247,14 +247,19 @@ class Bridge:
                 policy,
                 chosen=chosen,
                 vetoes=_keys(snapshot, frames, self.journal.vetoes.active(), "vetoes"),
-                roles=keep(roles, "suggested_roles"),
                 has_primary=capabilities.has_primary,
                 keep=keep,
             )
             stage("plan file")
             basis = self._basis(snapshot, policy, in_force)
             return write_plan(
-                snapshot.connection, decided, scored.reasons, rules=in_force, folder=self.workspace.plans, basis=basis
+                snapshot.connection,
+                decided,
+                scored.reasons,
+                frames.opportunities.select("opportunity_key", "opportunity_id"),
+                rules=in_force,
+                folder=self.workspace.plans,
+                basis=self._basis(snapshot, policy, in_force),
             )
 
     def plans(self) -> list[Plan]:
@@ -374,7 +379,7 @@ class Bridge:
             rules: your own, beside the built-in ones.
         """
         with self.snapshot() as snapshot:
-            keep = keeper(snapshot.connection)
+            keep = Keeper(snapshot.connection)
             frames = snapshot.frames()
             own = self._own_roles(snapshot)
             given = frames.roles.join(own, on="role_id", how="anti")
@@ -396,12 +401,12 @@ class Bridge:
                 progress=progress,
             )
             with self.snapshot() as snapshot:
-                live = snapshot.table(Entity.CONTACT).filter(~_true(snapshot.table(Entity.CONTACT)))
+                contacts = snapshot.table(Entity.CONTACT)
                 removals = observe_removals(
                     self.journal,
                     present_pairs=snapshot.table(Entity.CONTACT_ROLE),
                     live_opportunity_ids=snapshot.table(Entity.OPPORTUNITY)["id"],
-                    live_contact_ids=live["id"],
+                    live_contact_ids=contacts.filter(pc.is_null(contacts["merged_into_id"]))["id"],
                     pulled_at=began,
                 )
             return summary, removals
@@ -468,19 +473,16 @@ class Bridge:
         return found[0]
 
 
-def _true(contacts: pa.Table) -> pa.ChunkedArray:
-    """Where a contact was merged into another."""
-    import pyarrow.compute as pc  # noqa: PLC0415
+class _ToldKeeper(Keeper):
+    """Tells what is being computed."""
 
-    return pc.is_valid(contacts["merged_into_id"])
+    def __init__(self, snapshot: Snapshot, stage: Callable[[str], None]) -> None:
+        super().__init__(snapshot.connection)
+        self._stage = stage
 
-
-def _told(keep: Keep, stage: Callable[[str], None]) -> Keep:
-    def kept(frame: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:
-        stage(name.replace("_", " "))
-        return keep(frame, name)
-
-    return kept
+    def __call__(self, frame: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:
+        self._stage(name.replace("_", " "))
+        return super().__call__(frame, name)
 
 
 def _lazy(snapshot: Snapshot, table: pa.Table, name: str) -> nw.LazyFrame[Any]:

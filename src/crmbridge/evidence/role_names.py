@@ -39,13 +39,13 @@ def suggest(
         keep: computes a lazy frame once.
 
     Returns:
-        opportunity_key, person_key, role (null for blank); one row per row of `chosen`.
+        `chosen` with a further column `role` (null for blank).
     """
     titles = keep(_title_roles(sight, role_names), "title_roles")
     fields = keep(_field_roles(sight.frames), "field_roles")
     named = chosen.join(titles, on="title", how="left").join(fields, on=_PAIR, how="left")
     role = nw.coalesce(nw.col("field_role"), nw.col("title_role"), nw.lit(default_role, dtype=nw.String))
-    return named.select(*_PAIR, role=role)
+    return named.with_columns(role=role).select(*chosen.collect_schema().names(), "role")
 
 
 def _title_roles(sight: Sight, role_names: Sequence[str]) -> nw.LazyFrame[Any]:
@@ -53,7 +53,7 @@ def _title_roles(sight: Sight, role_names: Sequence[str]) -> nw.LazyFrame[Any]:
     history = frames.roles.select("contact_id", "role").join(
         frames.contacts.select("contact_id", "title"), on="contact_id"
     )
-    learned = learned_roles(history, min_rows=_MIN_ROWS, min_share=_MIN_SHARE).select("title_key", "role")
+    learned = learned_roles(history, classes=classes, min_rows=_MIN_ROWS, min_share=_MIN_SHARE).select("title_key", "role")
     by_title = learned.rename({"role": "exact_role"})
     by_class = learned.rename({"role": "class_role", "title_key": "class_key"})
     joined = classes.join(by_title, on="title_key", how="left").join(by_class, on="class_key", how="left")

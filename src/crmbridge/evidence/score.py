@@ -7,9 +7,9 @@ that forty e-mails are not certainty. `docs/evidence.md` says it at length.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import narwhals as nw
 
@@ -19,14 +19,22 @@ from crmbridge.evidence.rules import BUILT_IN
 from crmbridge.evidence.titles import classify
 from crmbridge.snapshot.frames import Frames
 
-PRIOR_BITS = -3.5
-"""One in twelve of the pairs that any rule proposes is real, before looking at the evidence."""
+PRIOR_BITS = -4.5
+"""Before looking at the evidence, one in about twenty-three of the pairs that any rule proposes is real."""
 
 CATCH_ALL_OPPORTUNITIES = 1_000
 """An account with more opportunities than this is a catch-all; evidence by way of the account is not looked for there."""
 
-Keep = Callable[[nw.LazyFrame[Any], str], nw.LazyFrame[Any]]
-"""Computes a lazy frame once and hands it back under a name (a temporary table, a persisted Spark frame)."""
+
+class Keep(Protocol):
+    """Computes a lazy frame once and hands it back under a name: a temporary table, a persisted Spark frame."""
+
+    def __call__(self, frame: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:
+        """Compute; replaces a frame of that name."""
+
+    def forget(self, name: str) -> None:
+        """Give a kept frame's space back."""
+
 
 _PAIR = ["opportunity_key", "person_key"]
 
@@ -87,6 +95,7 @@ def score(
     supporting = [rule for rule in weighed if rule.stance is Stance.SUPPORTS]
     supports = [_gather(supporting, sight)] if supporting else []
     reasons = keep(nw.concat([proposals, *supports]), "reasons")
+    keep.forget("proposals")
     return Scored(reasons=reasons, pairs=keep(_sum(reasons, weighed, prior_bits), "scored_pairs"), rules=weighed, sight=sight)
 
 

@@ -93,11 +93,14 @@ def classify(titles: Frame) -> Frame:
     )
 
 
-def learned_roles(history: Frame, *, min_rows: int = 3, min_share: float = 0.5) -> Frame:
+def learned_roles(
+    history: Frame, *, classes: Frame | None = None, min_rows: int = 3, min_share: float = 0.5
+) -> Frame:
     """Learn from the organisation's own past which role goes with a title, and with a class of titles.
 
     Args:
         history: columns `title` and `role` (text), one row per role a person once gave; blanks are ignored.
+        classes: what `classify` gave for (at least) these titles, where it is at hand.
         min_rows: keys seen less often are left out.
         min_share: the most frequent role must hold at least this share (0 to 1) of the key's rows.
 
@@ -110,7 +113,7 @@ def learned_roles(history: Frame, *, min_rows: int = 3, min_share: float = 0.5) 
     """
     _require(history, "title", "role", what="history")
     named = history.select("title", "role").filter(nw.col("role").str.strip_chars(None) != "")
-    known = named.join(classify(named.select("title")), on="title", how="inner")
+    known = named.join(classify(named.select("title")) if classes is None else classes, on="title", how="inner")
     keyed = nw.concat(
         [known.select("role", "title_key"), known.select("role", title_key=nw.col("class_key"))], how="vertical"
     )

@@ -13,6 +13,7 @@ from crmbridge.plan.policy import Decision, ExistingRoles, Policy, PrimaryRule
 from crmbridge.snapshot.frames import Frames
 
 _PAIR = ["opportunity_key", "person_key"]
+_SCORES = ("confidence", "confidence_without_campaign", "bits")
 _RECORD = ("person_key", "contact_id", "account_id", "title", "has_left", "is_employee", "account_type", "email_domain")
 
 
@@ -21,9 +22,9 @@ class Decided:
     """The decisions of a plan.
 
     Attributes:
-        candidates: one row per (opportunity_key, person_key): opportunity_id, contact_id (null for a lead without contact), role,
+        candidates: one row per (opportunity_key, person_key): contact_id (null for a lead without contact), role,
             is_primary, confidence, bits, confidence_without_campaign, decision, primary_contact_id (of the opportunity, before).
-        opportunities_in_scope: how many opportunities the policy lets in.
+        in_scope: opportunity_key of the opportunities that the policy lets in.
     """
 
     candidates: nw.LazyFrame[Any]
@@ -37,7 +38,6 @@ def decide(
     *,
     chosen: nw.LazyFrame[Any],
     vetoes: nw.LazyFrame[Any],
-    roles: nw.LazyFrame[Any],
     has_primary: bool,
     keep: Keep,
 ) -> Decided:
@@ -47,18 +47,16 @@ def decide(
         frames: the resolved frames.
         scored: pairs and reasons.
         policy: what the plan may contain.
-        chosen: what `chosen_contacts` picked.
+        chosen: what `chosen_contacts` picked, with the `role` each would get (`evidence.role_names.suggest`); it may be null.
         vetoes: opportunity_key, person_key that must never be added.
-        roles: contact_id, opportunity_key, role: the role each candidate would get (`evidence.role_names.suggest`); may be null.
         has_primary: whether the CRM knows a primary contact.
         keep: computes a lazy frame once.
     """
     in_scope = keep(_scope(frames, policy), "in_scope")
-    judged = keep(_judge(frames, scored, policy, in_scope, chosen, vetoes, roles), "judged")
-    ranked = _ranked(judged, frames, policy)
-    return Decided(
-        candidates=keep(_with_primary(ranked, frames, policy, has_primary=has_primary), "candidates"), in_scope=in_scope
-    )
+    judged = keep(_judge(frames, scored, policy, in_scope, chosen, vetoes), "judged")
+    candidates = keep(_with_primary(_ranked(judged, policy), policy, has_primary=has_primary), "candidates")
+    keep.forget("judged")
+    return Decided(candidates, in_scope)
 
 
 def _scope(frames: Frames, policy: Policy) -> nw.LazyFrame[Any]:
@@ -124,7 +122,6 @@ def _judge(
     in_scope: nw.LazyFrame[Any],
     chosen: nw.LazyFrame[Any],
     vetoes: nw.LazyFrame[Any],
-    roles: nw.LazyFrame[Any],
 ) -> nw.LazyFrame[Any]:
     def flagged(pairs: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:
         return pairs.unique().with_columns(nw.lit(1).alias(name))
@@ -136,17 +133,16 @@ def _judge(
         .agg(nw.col("contact_id").min().alias("primary_contact_id"))
     )
     facts = (
-        scored.pairs.join(frames.opportunities.select("opportunity_key", "opportunity_id"), on="opportunity_key")
-        .join(flagged(in_scope, "in_scope"), on="opportunity_key", how="left")
+        scored.pairs.join(flagged(in_scope, "in_scope"), on="opportunity_key", how="left")
         .join(chosen.drop("title"), on=_PAIR, how="left")
-        .join(roles, on=_PAIR, how="left")
         .join(flagged(frames.roles.select(*_PAIR), "has_role"), on=_PAIR, how="left")
         .join(flagged(vetoes.select(*_PAIR), "vetoed"), on=_PAIR, how="left")
         .join(held, on="opportunity_key", how="left")
         .join(primaries, on="opportunity_key", how="left")
         .with_columns(held=nw.col("held").fill_null(0))
     )
-    return facts.with_columns(decision=_first_match(_objections(policy), nw.lit(Decision.ADD.value)))
+    judged = facts.with_columns(decision=_first_match(_objections(policy), nw.lit(Decision.ADD.value)))
+    return judged.select(*_PAIR, "contact_id", "role", *_SCORES, "held", "primary_contact_id", "decision")
 
 
 def _objections(policy: Policy) -> list[tuple[Decision, nw.Expr]]:
@@ -187,7 +183,7 @@ def _first_match(grounds: list[tuple[Decision, nw.Expr]], otherwise: nw.Expr) ->
     return expression
 
 
-def _ranked(judged: nw.LazyFrame[Any], frames: Frames, policy: Policy) -> nw.LazyFrame[Any]:
+def _ranked(judged: nw.LazyFrame[Any], policy: Policy) -> nw.LazyFrame[Any]:
     """Apply the cap per opportunity, then the overall limit; the most confident come first, ties by id."""
     adding = judged.filter(nw.col("decision") == Decision.ADD.value)
     resting = judged.filter(nw.col("decision") != Decision.ADD.value).with_columns(place=nw.lit(None, dtype=nw.Int64))
@@ -218,9 +214,7 @@ def _limited(capped: nw.LazyFrame[Any], max_writes: int) -> nw.LazyFrame[Any]:
     )
 
 
-def _with_primary(
-    ranked: nw.LazyFrame[Any], frames: Frames, policy: Policy, *, has_primary: bool
-) -> nw.LazyFrame[Any]:
+def _with_primary(ranked: nw.LazyFrame[Any], policy: Policy, *, has_primary: bool) -> nw.LazyFrame[Any]:
     """The first person added to an opportunity without a primary becomes it."""
     if not has_primary or policy.primary is PrimaryRule.NEVER:
         chosen = nw.lit(value=False)
@@ -230,13 +224,10 @@ def _with_primary(
         )
     return ranked.with_columns(is_primary=chosen.fill_null(value=False)).select(
         *_PAIR,
-        "opportunity_id",
         "contact_id",
         "role",
         "is_primary",
-        "confidence",
-        "confidence_without_campaign",
-        "bits",
+        *_SCORES,
         "decision",
         "primary_contact_id",
     )

@@ -48,7 +48,7 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threshold: float = Field(default=0.6, gt=0, lt=1)
+    threshold: float = Field(default=0.5, gt=0, lt=1)
     opportunities: Literal["open", "closed", "all"] = "all"
     closed_since: date | None = None
     existing_roles: ExistingRoles = ExistingRoles.COMPLETE

@@ -38,6 +38,7 @@ _LINES = f"""
             'occurred_at': strftime(make_timestamp(r.occurred_s * 1000000), '%Y-%m-%d'),
             'source_entity': r.source_entity, 'source_id': r.source_id}}) AS reasons
     FROM plan_candidates JOIN reason_lists USING (opportunity_key, person_key)
+        JOIN plan_opportunities USING (opportunity_key)
     WHERE decision = '{Decision.ADD.value}'
     ORDER BY opportunity_id, bits DESC, contact_id
 """
@@ -46,6 +47,7 @@ _CANDIDATES = """
     SELECT opportunity_id, contact_id, role, is_primary, round(confidence, 4) AS confidence,
         round(confidence_without_campaign, 4) AS confidence_without_campaign, decision, reasons
     FROM plan_candidates JOIN reason_lists USING (opportunity_key, person_key)
+        JOIN plan_opportunities USING (opportunity_key)
 """
 
 
@@ -53,6 +55,7 @@ def write_plan(
     connection: duckdb.DuckDBPyConnection,
     decided: Decided,
     reasons: nw.LazyFrame[Any],
+    opportunities: nw.LazyFrame[Any],
     *,
     rules: Iterable[Rule],
     folder: Path,
@@ -64,6 +67,7 @@ def write_plan(
         connection: where the lazy frames live.
         decided: the decisions.
         reasons: one row per (opportunity_key, person_key, rule).
+        opportunities: opportunity_key, opportunity_id.
         rules: for the sentences of the reasons.
         folder: the workspace's folder of plans.
         basis: the header's fields that are known before the lines are.
@@ -74,7 +78,7 @@ def write_plan(
     draft = folder / f".{os.getpid()}.draft"
     candidates = draft.with_suffix(".parquet")
     try:
-        with _Views(connection, plan_candidates=decided.candidates, plan_reasons=reasons):
+        with _Views(connection, plan_candidates=decided.candidates, plan_reasons=reasons, plan_opportunities=opportunities):
             connection.execute(_REASON_LISTS)
             connection.execute(f"COPY ({_LINES}) TO '{_quoted(draft)}' (FORMAT JSON)")
             connection.execute(f"COPY ({_CANDIDATES}) TO '{_quoted(candidates)}' (FORMAT PARQUET, COMPRESSION ZSTD)")

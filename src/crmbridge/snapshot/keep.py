@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import duckdb
 import narwhals as nw
 
 
-def keeper(connection: duckdb.DuckDBPyConnection) -> Callable[[nw.LazyFrame[Any], str], nw.LazyFrame[Any]]:
-    """Give a function that computes a lazy frame into a temporary table and hands it back, replacing one of that name.
+class Keeper:
+    """Computes lazy frames into temporary tables of one connection; the snapshot's file is never written.
 
-    The tables go with the connection; the snapshot's file is never written.
+    The tables go with the connection, or when they are forgotten.
     """
 
-    def keep(frame: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def __call__(self, frame: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:
+        """Compute a frame, once, and hand it back; replaces one of that name."""
         query = frame.to_native().sql_query()
         # A frame may be made from the very table that it replaces.
-        connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}__next" AS {query}')
-        connection.execute(f'DROP TABLE IF EXISTS temp.main."{name}"')
-        connection.execute(f'ALTER TABLE temp.main."{name}__next" RENAME TO "{name}"')
-        return nw.from_native(connection.table(f'temp.main."{name}"'))
+        self._connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}__next" AS {query}')
+        self.forget(name)
+        self._connection.execute(f'ALTER TABLE temp.main."{name}__next" RENAME TO "{name}"')
+        return nw.from_native(self._connection.table(f'temp.main."{name}"'))
 
-    return keep
+    def forget(self, name: str) -> None:
+        """Give the space of a kept frame back."""
+        self._connection.execute(f'DROP TABLE IF EXISTS temp.main."{name}"')
