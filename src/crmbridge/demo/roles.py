@@ -90,7 +90,7 @@ def fill_lookups(dice: Dice, book: Book, deals: list[Deal]) -> None:
                     opportunity_id=deal.id,
                     contact_id=person.contact_ids[0],
                     field=name,
-                    modified_at=moment(deal.created_s + dice.random() * 20 * DAY_S),
+                    modified_at=moment(dice.uniform(deal.created_s, deal.end_s)),
                 )
 
 
