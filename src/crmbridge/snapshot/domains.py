@@ -45,8 +45,8 @@ def load_domains(connection: duckdb.DuckDBPyConnection) -> None:
     hosts = connection.sql(
         """
         SELECT DISTINCT host FROM (
-            SELECT email_host(clean_email(email)) AS host FROM crm.contact
-            UNION ALL SELECT website_host(website) FROM crm.account
+            SELECT email_host(email) AS host FROM party WHERE kind = 'c'
+            UNION ALL SELECT website_host(website) FROM live_account
         ) WHERE host IS NOT NULL
         """
     ).to_arrow_table()

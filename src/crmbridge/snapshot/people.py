@@ -41,7 +41,8 @@ _BLANK_NAMES = ("[not provided]", "not provided", "n/a", "null", "none", "unknow
 _MACROS = (
     # One address, lower case, without the spaces and brackets that imports leave; null where it is no address at all.
     r"bare_email(raw) AS rtrim(lower(trim(raw, E' \t\r\n<>;,' || chr(160))), '.')",
-    r"clean_email(raw) AS CASE WHEN regexp_full_match(bare_email(raw), '[^@\s]+@[^@\s]+\.[^@\s.]+') THEN bare_email(raw) END",
+    """clean_email(raw) AS CASE WHEN bare_email(raw) LIKE '_%@_%._%' AND NOT bare_email(raw) LIKE '%@%@%'
+        AND NOT contains(bare_email(raw), ' ') AND NOT contains(bare_email(raw), '..') THEN bare_email(raw) END""",
     "email_host(address) AS split_part(address, '@', 2)",
     "mailbox(address) AS split_part(address, '@', 1)",
     r"mailbox_word(address) AS regexp_extract(mailbox(address), '^[^-._+0-9]*')",
@@ -109,24 +110,24 @@ CREATE TEMP TABLE name_cluster AS
 
 _MEMBERS = """
 CREATE TEMP TABLE cluster_member AS
-    SELECT n.kind, n.id, min(n.kind || n.id) OVER (PARTITION BY n.email, n.last, c.cluster) AS hub
+    SELECT n.kind, n.id, n.email, min(n.kind || n.id) OVER (PARTITION BY n.email, n.last, c.cluster) AS hub
     FROM named n JOIN name_cluster c ON c.email = n.email AND c.last = n.last AND c.first = n.first
 """
 
 _KEYS = """
 CREATE TEMP TABLE person_of AS
     WITH hubs AS (
-        SELECT p.kind, p.id, coalesce(m.hub, p.kind || p.id) AS hub
+        SELECT p.kind, p.id, p.email, coalesce(m.hub, p.kind || p.id) AS hub
         FROM party p LEFT JOIN cluster_member m ON m.kind = p.kind AND m.id = p.id WHERE p.contact_id IS NULL
     ), keyed AS (
         SELECT hub, row_number() OVER (ORDER BY hub) AS person_key FROM hubs WHERE hub = kind || id
     )
-    SELECT h.kind, h.id, k.person_key FROM hubs h JOIN keyed k ON k.hub = h.hub
+    SELECT h.kind, h.id, h.email, k.person_key FROM hubs h JOIN keyed k ON k.hub = h.hub
 """
 
 _CONTACT_PERSON = """
 CREATE TEMP TABLE contact_person AS
-    SELECT i.id, i.live_id AS contact_id, p.person_key
+    SELECT i.id, i.live_id AS contact_id, p.person_key, p.email
     FROM contact_ids i JOIN person_of p ON p.kind = 'c' AND p.id = i.live_id
 """
 
@@ -148,17 +149,27 @@ CREATE TABLE resolved.people AS
     ) GROUP BY person_key
 """
 
+# Participants known by their address alone, or whose id leads nowhere; colleagues (`user_id`) are nobody's buyers.
+_PARTICIPANTS = """
+CREATE TEMP TABLE participant AS
+    SELECT r.activity_id, r.kind, r.id, coalesce(c.person_key, l.person_key) AS person_key,
+        r.contact_id IS NOT NULL AND c.id IS NULL AS lost_contact, r.lead_id IS NOT NULL AND l.id IS NULL AS lost_lead,
+        CASE WHEN c.person_key IS NULL AND l.person_key IS NULL AND r.user_id IS NULL THEN clean_email(r.email) END AS address
+    FROM crm.activity_participant r
+    LEFT JOIN contact_person c ON c.id = r.contact_id
+    LEFT JOIN lead_person l ON l.id = r.lead_id
+    WHERE r.is_deleted IS NOT TRUE
+"""
+
 # An address of several people, or of nobody in particular, says nothing about who took part.
 _EMAIL_PERSON = """
 CREATE TEMP TABLE email_person AS
-    WITH wanted AS (
-        SELECT DISTINCT clean_email(email) AS email FROM crm.activity_participant
-        WHERE user_id IS NULL AND email IS NOT NULL
+    WITH wanted AS (SELECT DISTINCT address AS email FROM participant WHERE address IS NOT NULL
     ), owners AS (
-        SELECT p.email, coalesce(c.person_key, l.person_key) AS person_key
-        FROM party p SEMI JOIN wanted w ON w.email = p.email
-        LEFT JOIN contact_person c ON p.kind = 'c' AND c.id = p.id
-        LEFT JOIN lead_person l ON p.kind = 'l' AND l.id = p.id
+        SELECT c.email, c.person_key FROM contact_person c SEMI JOIN wanted w ON w.email = c.email WHERE c.id = c.contact_id
+        UNION ALL
+        SELECT p.email, l.person_key FROM party p SEMI JOIN wanted w ON w.email = p.email
+        JOIN lead_person l ON l.id = p.id WHERE p.kind = 'l'
     )
     SELECT email, min(person_key) AS person_key FROM owners WHERE NOT is_generic(email)
     GROUP BY email HAVING min(person_key) = max(person_key)
@@ -169,8 +180,9 @@ def resolve_people(connection: duckdb.DuckDBPyConnection) -> None:
     """Decide who is who.
 
     Reads the temporary tables `live_contact`, `live_lead`, `contact_ids`, `lead_ids` (id -> live_id, merges followed); writes
-    `resolved.people` and the temporary tables `contact_person(id, contact_id, person_key)`, `lead_person(id, lead_id,
-    person_key)`, `email_person(email, person_key)`, and for the findings `party`, `shared_email` and `name_cluster`.
+    `resolved.people` and the temporary tables `contact_person(id, contact_id, person_key, email)`, `lead_person(id, lead_id,
+    person_key)`, `email_person(email, person_key)`, `participant`, and for the findings `party`, `shared_email` and
+    `cluster_member`.
     """
     for statement in (
         _PARTIES,
@@ -182,6 +194,7 @@ def resolve_people(connection: duckdb.DuckDBPyConnection) -> None:
         _CONTACT_PERSON,
         _LEAD_PERSON,
         _PEOPLE,
+        _PARTICIPANTS,
         _EMAIL_PERSON,
     ):
         connection.execute(statement)

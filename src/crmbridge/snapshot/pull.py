@@ -133,7 +133,7 @@ def pull(
             with storage_errors(path):
                 resolve(connection, entities=entities, zone=zone, stage=lambda name: notify(Resolving(name)))
                 notify(Resolving("findings"))
-                findings = find(connection, entities=entities, as_of=as_of, found=[d for d in duplicates if d])
+                findings = find(connection, entities=entities, as_of=as_of, zone=zone, found=filter(None, duplicates))
                 summary = _seal(connection, adapter.name, entities, time_zone, as_of, path, findings)
         finally:
             connection.close()

@@ -163,24 +163,21 @@ CREATE TABLE resolved.contacts AS
     JOIN contact_person p ON p.id = r.id
     LEFT JOIN account_ids a ON a.id = r.account_id
     LEFT JOIN crm.account t ON t.id = a.live_id
-    LEFT JOIN employee e ON e.email = clean_email(r.email)
-    LEFT JOIN domain_of d ON d.host = email_host(clean_email(r.email))
+    LEFT JOIN employee e ON e.email = p.email
+    LEFT JOIN domain_of d ON d.host = email_host(p.email)
 """
 
 _PARTICIPANTS = """
 CREATE TABLE resolved.participants AS
     SELECT DISTINCT v.id AS activity_id, v.kind, r.kind AS participant_kind,
-        coalesce(c.person_key, l.person_key, e.person_key) AS person_key, o.opportunity_key,
+        coalesce(r.person_key, e.person_key) AS person_key, o.opportunity_key,
         {account} AS account_id, seconds(v.occurred_at) AS occurred_s
-    FROM crm.activity_participant r
+    FROM participant r
     JOIN crm.activity v ON v.id = r.activity_id
-    LEFT JOIN contact_person c ON c.id = r.contact_id
-    LEFT JOIN lead_person l ON l.id = r.lead_id
-    LEFT JOIN email_person e ON r.user_id IS NULL AND e.email = clean_email(r.email)
+    LEFT JOIN email_person e ON e.email = r.address
     LEFT JOIN opportunity_ids o ON o.id = v.opportunity_id
     LEFT JOIN account_ids a ON a.id = v.account_id
-    WHERE r.is_deleted IS NOT TRUE AND v.is_deleted IS NOT TRUE
-        AND coalesce(c.person_key, l.person_key, e.person_key) IS NOT NULL
+    WHERE v.is_deleted IS NOT TRUE AND coalesce(r.person_key, e.person_key) IS NOT NULL
 """
 
 _RESPONSES = """
