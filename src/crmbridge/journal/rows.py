@@ -1,4 +1,7 @@
-"""How lines, receipts and runs lie in the journal's tables."""
+"""How lines, receipts and runs lie in the journal's tables.
+
+What is read back was validated when it was written; it is not validated again.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Any
 from crmbridge.contract import Outcome, PairState, Receipt, RoleWrite
 from crmbridge.journal.records import PlannedWrite, Run
 
-EMPTY_STATE = PairState().model_dump_json()
+_EMPTY = PairState()
+EMPTY_STATE = _EMPTY.model_dump_json()
 
 INTENT_COLUMNS = "line_id, i.key, action, i.opportunity_id, i.contact_id, role, is_primary, expected, detail"
 RECEIPT_COLUMNS = "outcome, before, after, code"
@@ -20,7 +24,7 @@ def intent_row(run_id: str, seq: int, line: PlannedWrite) -> tuple[Any, ...]:
     """A line as a row of `intent`."""
     write = line.write
     pair = (write.opportunity_id, write.contact_id)
-    expected = write.expected.model_dump_json()
+    expected = _state_json(write.expected)
     detail = json.dumps(line.detail)
     return (run_id, seq, write.key, line.line_id, write.action, *pair, write.role, write.is_primary, expected, detail)
 
@@ -28,16 +32,16 @@ def intent_row(run_id: str, seq: int, line: PlannedWrite) -> tuple[Any, ...]:
 def planned_write(row: tuple[Any, ...]) -> PlannedWrite:
     """A line from INTENT_COLUMNS."""
     line_id, key, action, opportunity_id, contact_id, role, is_primary, expected, detail = row
-    write = RoleWrite(
+    write = RoleWrite.model_construct(
         key=key,
         action=action,
         opportunity_id=opportunity_id,
         contact_id=contact_id,
         role=role,
         is_primary=bool(is_primary),
-        expected=PairState.model_validate_json(expected),
+        expected=_state(expected),
     )
-    return PlannedWrite(line_id=line_id, write=write, detail=json.loads(detail))
+    return PlannedWrite.model_construct(line_id=line_id, write=write, detail=json.loads(detail))
 
 
 def receipt_row(run_id: str, receipt: Receipt, received_at: str) -> tuple[Any, ...]:
@@ -49,11 +53,11 @@ def receipt_row(run_id: str, receipt: Receipt, received_at: str) -> tuple[Any, .
 def receipt(key: str, row: tuple[Any, ...]) -> Receipt:
     """A receipt from RECEIPT_COLUMNS."""
     outcome, before, after, code = row
-    return Receipt(
+    return Receipt.model_construct(
         key=key,
         outcome=Outcome(outcome),
-        before=PairState.model_validate_json(before),
-        after=PairState.model_validate_json(after),
+        before=_state(before),
+        after=_state(after),
         code=code,
     )
 
@@ -79,6 +83,10 @@ def new_role_ids(receipt: Receipt) -> list[str]:
         return []
     before = {row.id for row in receipt.before.rows}
     return [row.id for row in receipt.after.rows if row.id not in before]
+
+
+def _state(json_text: str) -> PairState:
+    return _EMPTY if json_text == EMPTY_STATE else PairState.model_validate_json(json_text)
 
 
 def _state_json(state: PairState) -> str:

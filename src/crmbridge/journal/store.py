@@ -299,9 +299,10 @@ class Journal:
         done = [receipt.key for receipt in receipts if receipt.outcome in (Outcome.APPLIED, Outcome.ALREADY)]
         gone, back = (
             connection.execute(
-                """SELECT opportunity_id, contact_id FROM intent
-                WHERE run_id = ? AND action = ? AND key IN (SELECT value FROM json_each(?))""",
-                (run.run_id, action, json.dumps(done)),
+                # CROSS JOIN: by key, not a walk over the whole run
+                """SELECT opportunity_id, contact_id FROM json_each(?) AS done
+                CROSS JOIN intent i ON i.run_id = ? AND i.key = done.value WHERE action = ?""",
+                (json.dumps(done), run.run_id, action),
             ).fetchall()
             for action in ("remove", "put")
         )
