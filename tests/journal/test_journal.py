@@ -31,9 +31,7 @@ def journal(path):
 
 
 def line(opportunity_id, contact_id):
-    write = RoleWrite(
-        key=f"{opportunity_id}:{contact_id}", action="put", opportunity_id=opportunity_id, contact_id=contact_id
-    )
+    write = RoleWrite(key=f"{opportunity_id}:{contact_id}", action="put", opportunity_id=opportunity_id, contact_id=contact_id)
     return PlannedWrite(line_id=write.key, write=write, detail={"bits": [3.5], "reasons": ["lead"]})
 
 
@@ -64,9 +62,7 @@ def test_the_file_is_private_and_safe(journal, path):
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     assert set(modes.values()) == {0o600}
     assert {"journal.db", "journal.db-wal"} <= set(modes)
-    pragmas = [
-        journal._database.rows(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "foreign_keys")
-    ]
+    pragmas = [journal._database.rows(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "foreign_keys")]
     assert pragmas == ["wal", 2, 1]
 
 
@@ -128,9 +124,7 @@ def test_empty_tables_keep_their_columns(journal):
 # Removals by people
 
 
-def observed(
-    journal, present=(), opportunities=("o1", "o2"), contacts=("c1", "c2"), pulled_at=NOW + timedelta(hours=1)
-):
+def observed(journal, present=(), opportunities=("o1", "o2"), contacts=("c1", "c2"), pulled_at=NOW + timedelta(hours=1)):
     return observe_removals(
         journal,
         present_pairs=pairs(*present),
@@ -143,9 +137,7 @@ def observed(
 def test_what_a_person_removed_is_vetoed_once(journal):
     wrote(journal, ("o1", "c1"), ("o1", "c2"))
     assert observed(journal, present=[("o1", "c2"), ("o2", "c1")]) == 1
-    assert journal.vetoes.active().select(["contact_id", "source"]).to_pylist() == [
-        {"contact_id": "c1", "source": "removed"}
-    ]
+    assert journal.vetoes.active().select(["contact_id", "source"]).to_pylist() == [{"contact_id": "c1", "source": "removed"}]
     assert journal.own_role_ids()["role_id"].to_pylist() == ["o1-c2"]
     assert observed(journal, present=[("o1", "c2")]) == 0
 
@@ -157,9 +149,17 @@ def test_what_a_person_removed_is_vetoed_once(journal):
         {"contacts": ["c2"]},
         {"present": [("o1", "c1")]},
         {"pulled_at": NOW},
+        {"pulled_at": NOW - timedelta(hours=1)},
         {"opportunities": [], "contacts": []},
     ],
-    ids=["opportunity is gone", "contact is gone or merged", "present", "written after the pull began", "empty pull"],
+    ids=[
+        "opportunity is gone",
+        "contact is gone or merged",
+        "present",
+        "written as the pull began",
+        "written later",
+        "empty pull",
+    ],
 )
 def test_absence_that_tells_nothing_is_no_veto(journal, pull):
     wrote(journal, ("o1", "c1"))
