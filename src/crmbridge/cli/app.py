@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path  # noqa: TC003 - typer reads it at run time
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from crmbridge.cli import plans, reports, runs, setup, vetoes
+from crmbridge.cli import demo, plans, reports, runs, setup, vetoes
 from crmbridge.cli.console import Console, Verbosity, mute
-from crmbridge.cli.frame import EXIT_CODES, FramedGroup, interrupted, output_failed
+from crmbridge.cli.frame import EXIT_CODES, FramedGroup, interrupted
 from crmbridge.cli.session import Session
 
 _EPILOG = "\n".join(["Exit codes:", *(f"{code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())])
@@ -42,13 +42,9 @@ def common(
     *,
     settings: Annotated[
         Path | None,
-        typer.Option(
-            metavar="PATH", envvar="CRMBRIDGE_SETTINGS", help="The settings file.", show_default="crmbridge.toml"
-        ),
+        typer.Option(metavar="PATH", envvar="CRMBRIDGE_SETTINGS", help="The settings file.", show_default="crmbridge.toml"),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only results, warnings and errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours; NO_COLOR does the same.")] = False,
@@ -72,7 +68,7 @@ def common(
     ctx.obj = Session(settings=settings, console=console)
 
 
-for _group in (setup, reports, plans, runs, vetoes):
+for _group in (demo, setup, reports, plans, runs, vetoes):
     _group.register(app)
 
 
@@ -97,9 +93,6 @@ def _run() -> int:
         return 0
     except KeyboardInterrupt:
         return interrupted(Console())
-    except OSError as error:
-        mute(sys.stdout)
-        return output_failed(error)
     return code
 
 

@@ -1,0 +1,133 @@
+"""`demo`: the whole job on an invented CRM whose truth is known, so that a newcomer sees it work and how well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crmbridge.cli.console import grid
+from crmbridge.cli.progress import progress
+from crmbridge.cli.reports import coverage_report
+from crmbridge.cli.session import session_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+    from crmbridge.bridge import Backfill, Bridge
+    from crmbridge.demo.compare import Added
+    from crmbridge.demo.world import DemoWorld
+    from crmbridge.evidence.proof import Quality
+    from crmbridge.plan.file import Plan
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel="Start")(demo)
+
+
+def demo(
+    ctx: typer.Context,
+    *,
+    folder: Annotated[Path, typer.Option(metavar="PATH", help="Where; an earlier demo there is made anew.")] = Path(
+        "demo"
+    ),
+    opportunities: Annotated[int, typer.Option(min=1, max=100_000, help="How large the invented CRM is.")] = 5_000,
+    seed: Annotated[int, typer.Option(help="Another seed, another CRM.")] = 7,
+) -> None:
+    """Run the whole job on an invented, messy CRM, and hold the result against its hidden truth.
+
+    Example: crmbridge demo
+
+    Example: crmbridge demo --folder big --opportunities 20000 --seed 11
+    """
+    from crmbridge.bridge import connect
+
+    session = session_of(ctx)
+    console = session.console
+    world, settings = _staged(ctx, folder, opportunities, seed)
+    with connect(settings) as bridge:
+        with progress(console) as shown:
+            first = bridge.backfill(apply=True, on_pull=shown.on_event, stage=shown.stage, on_apply=shown.on_event)
+            shown.stage("hold against the truth")
+            added, compared = _judged(bridge, first.plan, world)
+        with progress(console) as shown:
+            second = bridge.backfill(apply=True, on_pull=shown.on_event, stage=shown.stage, on_apply=shown.on_event)
+    run_id = first.run.run_id if first.run else None
+    document = {
+        "settings": str(settings),
+        "run_id": run_id,
+        "coverage_before": first.before.rows,
+        "coverage_after": first.after.rows,
+        "added": added,
+        "compared": dict(compared),
+        "second_run_lines": second.plan.header.lines,
+    }
+    console.answer(document, *_report(first, added, compared, second, settings, run_id))
+
+
+def _staged(ctx: typer.Context, folder: Path, opportunities: int, seed: int) -> tuple[DemoWorld, Path]:
+    from datetime import UTC, datetime
+
+    from crmbridge.demo.stage import clear_stage, set_stage
+    from crmbridge.demo.world import make_world
+
+    clear_stage(folder)
+    with progress(session_of(ctx).console) as shown:
+        shown.stage(f"invent a CRM of {opportunities:,} opportunities")
+        world = make_world(seed=seed, opportunities=opportunities, as_of=datetime.now(UTC))
+        shown.stage("write it to SQLite")
+        return world, set_stage(folder, world)
+
+
+def _judged(bridge: Bridge, plan: Plan, world: DemoWorld) -> tuple[Added, list[tuple[str, Quality]]]:
+    from crmbridge.demo.compare import Judge
+
+    with bridge.snapshot() as snapshot:
+        judge = Judge(snapshot.connection, world)
+        return judge.added(plan), list(judge.compare(plan))
+
+
+def _report(
+    first: Backfill,
+    added: Added,
+    compared: list[tuple[str, Quality]],
+    second: Backfill,
+    settings: Path,
+    run_id: str | None,
+) -> Iterable[RenderableType]:
+    yield from coverage_report(first.before, first.after)
+    yield ""
+    yield grid(["reason (top rules of the roles added)", ">roles"], _top_reasons(first.plan))
+    yield ""
+    yield (
+        f"Added {added.roles:,} roles. Held against the hidden truth: {added.precision:.0%} of them are right, "
+        f"and {added.recall:.0%} of all missing people were found."
+    )
+    yield ""
+    columns = ["the same task, by", ">average precision", ">best F1", ">precision there", ">recall there"]
+    yield grid(columns, [_compared_row(name, one) for name, one in compared])
+    yield ""
+    yield f"A second run has {'nothing to do' if not second.plan.header.lines else f'{second.plan.header.lines:,} lines left'}."
+    yield ""
+    yield "What to try next:"
+    yield f"  crmbridge --settings {settings} plan show          who was added, how sure, and why"
+    yield f"  crmbridge --settings {settings} undo {run_id}    take all of it back"
+    yield f"  crmbridge --settings {settings} prove              the same proof as on your own data"
+    yield "  crmbridge init                                      your own CRM"
+
+
+def _compared_row(name: str, found: Quality) -> tuple[Any, ...]:
+    figures = (found.average_precision, found.best_f1, found.precision_at_best, found.recall_at_best)
+    return (name, *(f"{figure:.3f}" for figure in figures))
+
+
+def _top_reasons(plan: Plan) -> list[tuple[str, int]]:
+    import pyarrow.compute as pc
+
+    rules = pc.struct_field(pc.list_flatten(plan.table()["reasons"]), "rule")
+    counted = {one["values"]: one["counts"] for one in pc.value_counts(rules).to_pylist()}
+    return [(plan.header.rules[name], count) for name, count in sorted(counted.items(), key=lambda item: -item[1])[:6]]
