@@ -340,7 +340,7 @@ def odd_ids() -> World:
     built: list[Record] = [Account(id="account", modified_at=_day(0))]
     for odd in ODD_IDS:
         built.append(Contact(id=odd, account_id="account", last_name="Odd", has_left=False, modified_at=_day(1)))
-        built.append(_open_deal(odd))
+        built.append(_open_deal(odd, account_id="account"))
         built.append(ContactRole(id=odd, opportunity_id=odd, contact_id=odd, is_primary=False, modified_at=_day(2)))
     return world_of(built)
 
@@ -368,7 +368,7 @@ def unicode_texts() -> World:
 def crowded(*, opportunities: int, contacts: int) -> World:
     """One account with that many opportunities and contacts, without roles; ids count up from 1."""
     built: list[Record] = [Account(id="account-1", modified_at=_day(0))]
-    built += [_open_deal(f"opportunity-{number}") for number in range(1, opportunities + 1)]
+    built += [_open_deal(f"opportunity-{number}", account_id="account-1") for number in range(1, opportunities + 1)]
     built += [
         Contact(id=f"contact-{number}", account_id="account-1", last_name="Crowd", has_left=False, modified_at=_day(1))
         for number in range(1, contacts + 1)
@@ -420,10 +420,10 @@ def _marked(record: Record) -> Record:
     return record.model_copy(update=texts)
 
 
-def _open_deal(identifier: str) -> Opportunity:
+def _open_deal(identifier: str, *, account_id: str) -> Opportunity:
     return Opportunity(
         id=identifier,
-        account_id="account" if identifier in ODD_IDS else "account-1",
+        account_id=account_id,
         name="Deal",
         stage="Proposal",
         is_closed=False,
