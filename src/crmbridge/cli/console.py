@@ -7,13 +7,16 @@ never the work.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
 import unicodedata
 from enum import IntEnum
-from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
+
+from crmbridge.errors import WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,18 +48,11 @@ class Console:
         color: False for none; None to let the terminal and NO_COLOR decide.
     """
 
-    def __init__(
-        self, *, as_json: bool = False, verbosity: Verbosity = Verbosity.NORMAL, color: bool | None = None
-    ) -> None:
+    def __init__(self, *, as_json: bool = False, verbosity: Verbosity = Verbosity.NORMAL, color: bool | None = None) -> None:
         self.as_json = as_json
         self.verbosity = verbosity
         self._color = color
         self._answered = False
-
-    @cached_property
-    def stderr(self) -> RichConsole:
-        """Where notes and progress go."""
-        return self._rich(sys.stderr)
 
     @property
     def is_live(self) -> bool:
@@ -104,21 +100,44 @@ class Console:
 
     def show(self, *human: RenderableType) -> None:
         """Print on stdout."""
-        try:
-            console = self._rich(sys.stdout)
-            for part in human:
-                console.print(clean(part) if isinstance(part, str) else part)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            mute(sys.stdout)
+        self.write("".join(self._rendered(part, sys.stdout) for part in human))
 
     def write(self, text: str) -> None:
-        """Put text on stdout as it is: CSV and the like."""
+        """Put text on stdout as it is: CSV and the like.
+
+        Raises:
+            WorkspaceError: stdout is a file on a full disk, or the like.
+        """
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
         except BrokenPipeError:
             mute(sys.stdout)
+        except OSError as error:
+            mute(sys.stdout)
+            hint = "free some space, or send it elsewhere"
+            raise WorkspaceError(f"cannot write the output: {error.strerror}", hint=hint) from None
+
+    def rich(self, stream: TextIO, *, into: TextIO | None = None) -> RichConsole:
+        """A console of rich's, dressed for a stream.
+
+        Args:
+            stream: whose width and colours count.
+            into: where it prints instead.
+        """
+        from rich.console import Console as RichConsole
+
+        is_terminal = stream.isatty()
+        return RichConsole(
+            file=into or stream,
+            force_terminal=is_terminal,
+            width=None if is_terminal else _ENDLESS,
+            no_color=True if self._color is False else None,
+            soft_wrap=not is_terminal,
+            markup=False,
+            highlight=False,
+            emoji=False,
+        )
 
     def _write_json(self, document: object) -> None:
         from pydantic_core import to_jsonable_python
@@ -128,24 +147,16 @@ class Console:
         self.write(json.dumps(plain, indent=2) + "\n")  # ASCII: valid whatever the terminal's encoding
 
     def _say(self, text: str, *, style: str | None = None) -> None:
-        try:
-            self.stderr.print(clean(text), style=style)
-        except BrokenPipeError:
-            mute(sys.stderr)
+        # Nobody listening is no reason to stop the work.
+        with contextlib.suppress(OSError):
+            sys.stderr.write(self._rendered(text, sys.stderr, style=style))
+            sys.stderr.flush()
 
-    def _rich(self, stream: TextIO) -> RichConsole:
-        from rich.console import Console as RichConsole
-
-        width = None if stream.isatty() else _ENDLESS
-        return RichConsole(
-            file=stream,
-            width=width,
-            no_color=True if self._color is False else None,
-            soft_wrap=width is not None,
-            markup=False,
-            highlight=False,
-            emoji=False,
-        )
+    def _rendered(self, part: RenderableType, stream: TextIO, *, style: str | None = None) -> str:
+        # Rendered apart and then written: rich itself ends the process where a reader has gone away.
+        out = io.StringIO()
+        self.rich(stream, into=out).print(clean(part) if isinstance(part, str) else part, style=style)
+        return out.getvalue()
 
 
 def clean(text: str) -> str:

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from crmbridge.cli.console import Console
-from crmbridge.errors import CrmBridgeError, WorkspaceError
+from crmbridge.errors import CrmBridgeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,10 @@ _INTERRUPTED_TEXT = "Interrupted. Nothing is lost: run the same command again, a
 
 # typer exports UsageError's heir only; their common root is what typer itself prints and turns into exit code 2.
 _UsageFault: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+class Bug(CrmBridgeError):
+    """Nobody's fault but ours, or an adapter's; only ever told, never raised."""
 
 
 class FramedGroup(TyperGroup):
@@ -93,22 +97,13 @@ def interrupted(console: Console) -> int:
 
 def unexpected(console: Console, error: BaseException) -> int:
     """Tell a bug by its place: values, which may hold personal data, are left out; give the exit code."""
-    if isinstance(error, OSError) and error.strerror:
-        # The system's own words and no file name: which file it was is in the places below.
-        kind = f"{type(error).__name__} ({error.strerror})"
-    else:
-        kind = type(error).__name__
+    # Of the system's errors its own words are told, and no file name: which file it was is in the places below.
+    words = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+    kind = f"{type(error).__name__}{words}"
     hint = "report the lines above; they hold no data. Nothing is lost: the journal remembers what was sent"
-    told = CrmBridgeError(f"crmbridge itself failed: {kind}\n{_places(error)}", hint=hint)
+    told = Bug(f"crmbridge itself failed: {kind}\n{_places(error)}", hint=hint)
     console.fail(told, exit_code=UNEXPECTED)
     return UNEXPECTED
-
-
-def output_failed(error: OSError) -> int:
-    """Say that stdout could not be written; give the exit code."""
-    told = WorkspaceError(f"cannot write the output: {error.strerror}", hint="free some space, or write elsewhere")
-    Console().fail(told, exit_code=told.exit_code)
-    return told.exit_code
 
 
 def _places(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003 - typer reads it at run time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -49,9 +49,7 @@ def register(app: typer.Typer) -> None:
 def plan(
     ctx: typer.Context,
     *,
-    max_writes: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Take only the N most confident roles.")
-    ] = None,
+    max_writes: Annotated[int | None, typer.Option(min=0, metavar="N", help="Take only the N most confident roles.")] = None,
 ) -> None:
     """Find the missing people and save what would be written, with reasons. Nothing is written to the CRM.
 
@@ -134,9 +132,7 @@ def import_(
     ctx: typer.Context,
     *,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The judged CSV.")],
-    plan: Annotated[
-        str | None, typer.Option(metavar="ID", help="The plan that was judged; the newest by default.")
-    ] = None,
+    plan: Annotated[str | None, typer.Option(metavar="ID", help="The plan that was judged; the newest by default.")] = None,
 ) -> None:
     """Read a judged CSV back: what was accepted becomes a new plan, what was rejected becomes vetoes.
 
@@ -154,9 +150,7 @@ def import_(
     done = f"{kept.id}: {len(verdicts.accepted):,} lines accepted, {len(verdicts.rejected):,} rejected and vetoed."
     session.console.answer(document, done, f"Next: crmbridge apply {kept.id}")
     if verdicts.missing:
-        session.console.warn(
-            f"{verdicts.missing:,} lines of the plan are not in {file}; they were left out, without a veto"
-        )
+        session.console.warn(f"{verdicts.missing:,} lines of the plan are not in {file}; they were left out, without a veto")
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -61,13 +62,17 @@ class _Lines:
         self._console = console
         self._clock_s = clock_s
         self._said_s: dict[str, float] = {}
+        self._over: set[str] = set()
 
     def tick(self, step: str, done: int, total: int | None) -> None:
         now_s = self._clock_s()
         is_over = total is not None and done >= total
-        if not is_over and now_s - self._said_s.setdefault(step, now_s) < _LINE_EVERY_S:
+        is_soon = now_s - self._said_s.setdefault(step, now_s) < _LINE_EVERY_S
+        if step in self._over or (is_soon and not is_over):
             return
         self._said_s[step] = now_s
+        if is_over:
+            self._over.add(step)
         self._console.note(f"{step}: {done:,}" + (f" of {total:,}" if total is not None and not is_over else ""))
 
     def stage(self, name: str) -> None:
@@ -124,4 +129,4 @@ def _rich_progress(console: Console) -> RichProgress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console.stderr, transient=True)
+    return Progress(*columns, console=console.rich(sys.stderr), transient=True)

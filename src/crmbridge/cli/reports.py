@@ -45,9 +45,7 @@ def pull(ctx: typer.Context) -> None:
 
 def coverage(
     ctx: typer.Context,
-    plan: Annotated[
-        str | None, typer.Option(metavar="ID", help="Show also how it would be with this plan applied.")
-    ] = None,
+    plan: Annotated[str | None, typer.Option(metavar="ID", help="Show also how it would be with this plan applied.")] = None,
 ) -> None:
     """Count opportunities and amounts without people: no role, no primary, nobody a campaign ever touched.
 
@@ -84,8 +82,7 @@ def pull_report(summary: PullSummary) -> Iterable[RenderableType]:
     """What came, and what is wrong with it."""
     yield grid(["read", ">records"], [(entity.value, count) for entity, count in summary.rows.items()])
     findings = [
-        (one.severity, one.count, one.entity.value, one.field, one.meaning, ", ".join(one.sample_ids))
-        for one in summary.findings
+        (one.severity, one.count, one.entity.value, one.field, one.meaning, ", ".join(one.sample_ids)) for one in summary.findings
     ]
     if findings:
         yield ""

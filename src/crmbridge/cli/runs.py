@@ -70,9 +70,7 @@ def apply(
 def undo(
     ctx: typer.Context,
     *,
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it; `crmbridge runs` lists them.")
-    ],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it; `crmbridge runs` lists them.")],
     yes: Sure = False,
 ) -> None:
     """Take back what a run wrote. What a person changed since stays; what was undone is not added again.
@@ -161,11 +159,7 @@ def _run_report(summary: RunSummary) -> Iterable[RenderableType]:
 
 
 def _not_written(lines: int) -> Iterable[RenderableType]:
-    yield (
-        "Nothing to write."
-        if not lines
-        else "Nothing was written: look at the plan, then run crmbridge backfill --apply"
-    )
+    yield ("Nothing to write." if not lines else "Nothing was written: look at the plan, then run crmbridge backfill --apply")
 
 
 def _counts(counts: dict[str, Any]) -> str:

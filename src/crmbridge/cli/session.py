@@ -45,7 +45,7 @@ class Session:
         """
         if is_sure:
             return
-        if not sys.stdin.isatty():
+        if not _is_terminal():
             raise typer.BadParameter("this writes to the CRM and there is no terminal to ask on: add --yes")
         typer.confirm(question, abort=True, err=True)
 
@@ -56,3 +56,7 @@ def session_of(ctx: typer.Context) -> Session:
     if found is None:
         raise RuntimeError("a command ran outside of the command line's own frame")
     return found
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()

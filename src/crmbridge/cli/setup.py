@@ -60,9 +60,7 @@ def check(ctx: typer.Context) -> None:
     with session.connect() as bridge:
         health = bridge.check()
     rows = [(one.status, one.name, one.detail, one.hint) for one in health.checks]
-    session.console.answer(
-        {"ok": health.ok, **health.model_dump(mode="json")}, grid(["", "check", "found", "hint"], rows)
-    )
+    session.console.answer({"ok": health.ok, **health.model_dump(mode="json")}, grid(["", "check", "found", "hint"], rows))
     if not health.ok:
         raise typer.Exit(UNFINISHED)
 

@@ -75,7 +75,7 @@ def _key(name: str, field: FieldInfo, *, is_hidden: bool) -> str:
 
 def _toml(value: Any) -> str:  # noqa: ANN401 - any default
     if value is None:
-        return "..."
+        return '"..."'
     if isinstance(value, tuple | list | frozenset):
         return json.dumps(list(value), ensure_ascii=False)
     if isinstance(value, bool | int | float):
