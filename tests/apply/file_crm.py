@@ -83,9 +83,7 @@ class FileCrm:
             for opportunity_id in opportunity_ids:
                 yield from _roles(connection, opportunity_id)
 
-    def write_roles(
-        self, writes: Sequence[RoleWrite], *, checkpoint: Callable[[Checkpoint], None]
-    ) -> Iterator[Receipt]:
+    def write_roles(self, writes: Sequence[RoleWrite], *, checkpoint: Callable[[Checkpoint], None]) -> Iterator[Receipt]:
         self.tell("called")
         if self.in_bulk:
             checkpoint(Checkpoint(kind="bulk-job", reference="7", keys=tuple(write.key for write in writes)))
@@ -156,9 +154,7 @@ class FileCrm:
         self.by_hand("DELETE FROM role WHERE opportunity_id = ? AND contact_id = ?", opportunity_id, contact_id)
 
     def edit(self, opportunity_id: str, contact_id: str, role: str) -> None:
-        self.by_hand(
-            "UPDATE role SET role = ? WHERE opportunity_id = ? AND contact_id = ?", role, opportunity_id, contact_id
-        )
+        self.by_hand("UPDATE role SET role = ? WHERE opportunity_id = ? AND contact_id = ?", role, opportunity_id, contact_id)
 
     def content(self) -> list[tuple[str, str, str | None, bool]]:
         """Every row without its id, sorted: duplicates show."""
@@ -182,8 +178,6 @@ def _roles(connection: sqlite3.Connection, opportunity_id: str) -> list[ContactR
         "SELECT id, contact_id, role, is_primary FROM role WHERE opportunity_id = ?", (opportunity_id,)
     ).fetchall()
     return [
-        ContactRole(
-            id=str(row_id), opportunity_id=opportunity_id, contact_id=contact, role=role, is_primary=bool(primary)
-        )
+        ContactRole(id=str(row_id), opportunity_id=opportunity_id, contact_id=contact, role=role, is_primary=bool(primary))
         for row_id, contact, role, primary in rows
     ]

@@ -231,9 +231,7 @@ def test_read_back_tells_what_vanished(crm, journal):
         if event.step is Step.RECEIVED:
             crm.remove("o1", "c2")
 
-    assert [(d.line_id, d.what) for d in apply(crm, journal, THREE, progress=vanish).differences] == [
-        ("L-o1-c2", "missing")
-    ]
+    assert [(d.line_id, d.what) for d in apply(crm, journal, THREE, progress=vanish).differences] == [("L-o1-c2", "missing")]
 
 
 def test_another_plan_settles_an_interrupted_run_first(crm, journal, monkeypatch):

@@ -64,7 +64,7 @@ class Life(RuleBasedStateMachine):
         finally:
             self.crm.tell = lambda *_: None
 
-    steps = st.none() | st.integers(1, 12)
+    steps = st.none() | st.none() | st.integers(1, 12)
 
     @rule(pairs=st.lists(ours, unique=True, min_size=1), steps=steps, lost=st.booleans())
     def apply_new_plan(self, pairs, steps, lost):
@@ -89,12 +89,14 @@ class Life(RuleBasedStateMachine):
         if pair not in self.present():
             self.crm.add(*pair, "Person")
 
-    @rule(pair=ours)
-    def person_edits(self, pair):
+    @rule(data=st.data())
+    def person_edits(self, data):
+        pair = data.draw(st.sampled_from(self.present() or PAIRS))
         self.crm.edit(*pair, "Person")
 
-    @rule(pair=ours)
-    def person_removes(self, pair):
+    @rule(data=st.data())
+    def person_removes(self, data):
+        pair = data.draw(st.sampled_from(self.present() or PAIRS))
         if self.journal.unfinished_runs():
             return  # a removal before the answer was read back looks like a write that never landed
         if pair in self.present():
@@ -139,6 +141,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(
-    max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestLife.settings = settings(max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
