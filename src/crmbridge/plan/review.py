@@ -20,7 +20,7 @@ import duckdb
 from crmbridge.errors import PlanRefused
 from crmbridge.plan.file import Plan, PlanLine
 from crmbridge.plan.policy import Decision
-from crmbridge.plan.show import REASONS_TEXT
+from crmbridge.plan.show import REASONS_TEXT, reason_parameters
 from crmbridge.plan.write import place
 
 ACCEPT, REJECT = "accept", "reject"
@@ -93,7 +93,7 @@ def review_csv(plan: Plan, connection: duckdb.DuckDBPyConnection, *, link: str |
     """
     connection.register("review_lines", plan.table().drop_columns(["reasons"]))
     try:
-        found = connection.execute(_REVIEW, {"link": link, "candidates": str(plan.candidates_path), "rules": plan.header.rules})
+        found = connection.execute(_REVIEW, {"link": link, "candidates": str(plan.candidates_path), **reason_parameters(plan)})
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(COLUMNS)
