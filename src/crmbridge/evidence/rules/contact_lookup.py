@@ -17,7 +17,7 @@ def _find(sight: Sight) -> nw.LazyFrame[Any]:
 CONTACT_LOOKUP = Rule(
     name="contact_lookup",
     stance=Stance.PROPOSES,
-    weight=Weight(bits=5.5, undated=1.0),
+    weight=Weight(bits=7.0, undated=1.0),
     reason="named in a contact field of the opportunity",
     find=_find,
 )
