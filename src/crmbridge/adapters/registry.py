@@ -134,8 +134,7 @@ def _require_contract(loaded: object, entry: AdapterEntry) -> None:
     lacking = _lacking(loaded)
     if lacking:
         raise PluginError(
-            f"adapter {entry.name!r} of {entry.distribution} {entry.version}: {entry.target!r} lacks "
-            f"{', '.join(lacking)}",
+            f"adapter {entry.name!r} of {entry.distribution} {entry.version}: {entry.target!r} lacks {', '.join(lacking)}",
             hint="see crmbridge.contract.Adapter",
         )
 

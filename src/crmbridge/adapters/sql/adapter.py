@@ -109,9 +109,7 @@ class SqlAdapter:
             roles = self._selectables(connection, Entity.CONTACT_ROLE)
             yield from reader.read_roles(connection, roles, opportunity_ids, time_zone=self._time_zone)
 
-    def write_roles(
-        self, writes: Sequence[RoleWrite], *, checkpoint: Callable[[Checkpoint], None]
-    ) -> Iterator[Receipt]:
+    def write_roles(self, writes: Sequence[RoleWrite], *, checkpoint: Callable[[Checkpoint], None]) -> Iterator[Receipt]:
         """Write, `CHUNK_WRITES` in a transaction; nothing outlives the call, so `checkpoint` is never called.
 
         Raises:
@@ -153,12 +151,8 @@ class SqlAdapter:
     def _writer(self) -> RoleWriter:
         target = None if self._options.read_only else self._target()
         if target is None:
-            reason = (
-                "read_only is set" if self._options.read_only else "the mapping does not say where roles are written"
-            )
-            raise CrmRefused(
-                f"roles cannot be written: {reason}", hint="see read_only, and [contact_role.write] in the mapping"
-            )
+            reason = "read_only is set" if self._options.read_only else "the mapping does not say where roles are written"
+            raise CrmRefused(f"roles cannot be written: {reason}", hint="see read_only, and [contact_role.write] in the mapping")
         catalog = self._learned()
         with self._database.reading() as connection, translated("looking at the tables"):
             for entity in (Entity.CONTACT_ROLE, Entity.OPPORTUNITY, Entity.CONTACT):
@@ -167,11 +161,7 @@ class SqlAdapter:
 
     def _start(self, entity: Entity, since: datetime) -> datetime:
         if since.utcoffset() is None:
-            raise DataError(
-                f"since={since.isoformat()} has no time zone", hint="give it one: datetime(..., tzinfo=UTC)"
-            )
+            raise DataError(f"since={since.isoformat()} has no time zone", hint="give it one: datetime(..., tzinfo=UTC)")
         if "modified_at" not in self._learned().mapping.fields(entity):
-            raise DataError(
-                f"{entity}: nothing says when its records changed", hint="map modified_at, or read everything"
-            )
+            raise DataError(f"{entity}: nothing says when its records changed", hint="map modified_at, or read everything")
         return since.astimezone(UTC)

@@ -27,7 +27,7 @@ _ZONED = r"\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$"
 _HARMLESS = re.compile(r"[-0-9 .,:/+TZ]{1,40}")
 
 
-class BadValue(Exception):  # noqa: N818 - a signal inside this room, not an error that users see
+class BadValue(Exception):
     """A value that its column's type cannot hold.
 
     Attributes:
@@ -69,9 +69,7 @@ class Target:
         if pa.types.is_boolean(self.type):
             return "one of true, false, yes, no, 1, 0"
         if pa.types.is_decimal(self.type):
-            return (
-                f"a number of at most {self.type.precision} digits, {self.type.scale} of them decimals, such as 1234.5"
-            )
+            return f"a number of at most {self.type.precision} digits, {self.type.scale} of them decimals, such as 1234.5"
         if pa.types.is_date(self.type):
             return "a date such as 2026-01-31"
         return "a date and time such as 2026-01-31 09:30:00 or 2026-01-31T09:30:00Z"

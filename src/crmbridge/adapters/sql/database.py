@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -78,9 +79,7 @@ class Database:
         """An SQLite file that is not there must not be created in silence."""
         if self.is_sqlite and not self.options.sqlite_path.is_file():
             path = str(self.options.sqlite_path)
-            raise CrmRefused(
-                f"no SQLite database at {path!r}", hint="check url in [crm.options]; the path is relative to here"
-            )
+            raise CrmRefused(f"no SQLite database at {path!r}", hint="check url in [crm.options]; the path is relative to here")
 
 
 def _sqlite(options: SqlOptions) -> sa.Engine:
@@ -114,13 +113,21 @@ def _postgres(options: SqlOptions) -> sa.Engine:
         )
     except ImportError:
         raise SettingsError("PostgreSQL needs the driver psycopg", hint="pip install 'crmbridge[postgres]'") from None
-    sa.event.listen(engine, "connect", _settle_postgres_text)
+    sa.event.listen(engine, "connect", partial(_set_session, _session_settings(options)))
     return engine
 
 
-def _settle_postgres_text(connection: object, _record: object) -> None:
-    """Have dates and datetimes written the one way this adapter reads them, whatever the server prefers."""
-    with connection.cursor() as cursor:  # type: ignore[attr-defined]
-        cursor.execute("SET timezone = 'UTC'")
-        cursor.execute("SET datestyle = 'ISO, YMD'")
-    connection.commit()  # type: ignore[attr-defined]
+def _session_settings(options: SqlOptions) -> dict[str, str]:
+    """Dates are written the one way this adapter reads them; the mapping's SQL sees the mapped schema first."""
+    settings = {"timezone": "UTC", "datestyle": "ISO, YMD"}
+    if options.schema_name is not None:
+        name = options.schema_name.replace('"', '""')
+        settings["search_path"] = f'"{name}", public'
+    return settings
+
+
+def _set_session(settings: dict[str, str], connection: Any, _record: object) -> None:  # noqa: ANN401 - a psycopg connection
+    with connection.cursor() as cursor:
+        for name, value in settings.items():
+            cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
+    connection.commit()

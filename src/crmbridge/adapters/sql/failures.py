@@ -100,9 +100,7 @@ def _sqlite_family(found: str) -> str:
 def _is_users_own(state: str) -> bool:
     """True for an SQLSTATE of the database's own functions: the standard leaves them classes from I to Z and 5 to 9."""
     known = ("53", "55", "57", "58", "P0", "XX")
-    return (
-        len(state) == len("23505") and (state[0] in "56789" or "I" <= state[0] <= "Z") and not state.startswith(known)
-    )
+    return len(state) == len("23505") and (state[0] in "56789" or "I" <= state[0] <= "Z") and not state.startswith(known)
 
 
 def _state_of_silence(error: DBAPIError) -> str:

@@ -77,9 +77,7 @@ def _write_check(database: Database, catalog: Catalog) -> Check:
             target = catalog.learn_target(connection)
         if target is None:
             hint = "add [contact_role.write] to the mapping"
-            return Check(
-                name=name, status="warning", detail="the mapping does not say where roles are written", hint=hint
-            )
+            return Check(name=name, status="warning", detail="the mapping does not say where roles are written", hint=hint)
         _require_rights(database, target)
     except CrmBridgeError as error:
         return _failed(name, error)
@@ -102,9 +100,7 @@ def _require_rights(database: Database, target: RoleTarget) -> None:
         return
     with database.reading() as connection, translated("looking at rights"):
         table = connection.dialect.identifier_preparer.format_table(target.table)
-        granted = {
-            right: connection.scalars(_has_right(table, right)).one() for right in ("SELECT", "INSERT", "DELETE")
-        }
+        granted = {right: connection.scalars(_has_right(table, right)).one() for right in ("SELECT", "INSERT", "DELETE")}
         refuses = connection.exec_driver_sql("SHOW default_transaction_read_only").scalar() == "on"
         refuses = refuses or bool(connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar())
     missing = [right for right, given in granted.items() if not given]

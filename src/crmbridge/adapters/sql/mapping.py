@@ -105,9 +105,7 @@ class RoleTable(_Part):
 
     table: str | None = None
     schema_name: str | None = Field(default=None, alias="schema")
-    columns: dict[Literal["id", "opportunity_id", "contact_id", "role", "is_primary"], str] = Field(
-        default_factory=dict
-    )
+    columns: dict[Literal["id", "opportunity_id", "contact_id", "role", "is_primary"], str] = Field(default_factory=dict)
     values: dict[str, str | bool | int | float] = Field(default_factory=dict)
     booleans: tuple[str, str] | tuple[int, int] | tuple[bool, bool] | None = None
     new_id: Literal["database", "uuid"] = "database"
@@ -269,9 +267,7 @@ def _completed(given: RoleTable, sources: tuple[Source, ...]) -> RoleTable | Non
     source = sources[0] if len(sources) == 1 else None
     read_from = source.fields if source and source.table else {}
     plain = {name: field.column for name, field in read_from.items() if field.column is not None}
-    columns = {
-        name: plain[name] for name in ("id", "opportunity_id", "contact_id", "role", "is_primary") if name in plain
-    }
+    columns = {name: plain[name] for name in ("id", "opportunity_id", "contact_id", "role", "is_primary") if name in plain}
     columns |= given.columns
     table = given.table or (source.table if source else None)
     if table is None or not {"id", "opportunity_id", "contact_id"} <= set(columns):

@@ -110,8 +110,7 @@ def _refuse_unusable(url: URL) -> None:
         raise ValueError(f"the database must be one of {', '.join(_DRIVERS)}; expected {_EXAMPLES}")
     if url.password is not None or any("password" in key.lower() for key in url.query):
         raise ValueError(
-            "holds a password; leave it out and set password_file, or the environment variable "
-            "CRMBRIDGE_CRM__OPTIONS__PASSWORD"
+            "holds a password; leave it out and set password_file, or the environment variable CRMBRIDGE_CRM__OPTIONS__PASSWORD"
         )
     if url.drivername.startswith("sqlite") and url.database in (None, "", ":memory:"):
         raise ValueError("names no database file; expected sqlite:///folder/crm.db")

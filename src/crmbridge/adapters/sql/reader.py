@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -9,7 +10,6 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from crmbridge.adapters.sql.convert import BadValue, Target, column, constant, nothing, targets
-from crmbridge.adapters.sql.failures import translated
 from crmbridge.adapters.sql.mapping import DERIVED_ID
 from crmbridge.contract import Deletion
 from crmbridge.errors import DataError
@@ -18,8 +18,11 @@ from crmbridge.model import ContactRole, Entity, arrow_schema, records
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
+    from typing import TypeAlias
 
     from crmbridge.adapters.sql.source import Selectable, Statement
+
+    _Texts: TypeAlias = Mapping[str, Sequence[str | None]]
 
 BATCH_ROWS = 20_000
 """Rows fetched and converted together: few enough to stay near the processor, enough to make Python's share vanish."""
@@ -41,11 +44,12 @@ def read(
     statement = selectable.select()
     if since is not None:
         statement = statement.where(selectable.changed_since(since))
-    for texts in _fetched(connection, statement, f"reading {selectable.entity}"):
-        batch = _batch(selectable, texts, time_zone)
-        batch = _changed_since(batch, since) if since is not None else batch
-        if batch.num_rows:
-            yield batch
+    with _fetched(connection, statement) as blocks:
+        for texts in blocks:
+            batch = _batch(selectable, texts, time_zone)
+            batch = _changed_since(batch, since) if since is not None else batch
+            if batch.num_rows:
+                yield batch
 
 
 def read_roles(
@@ -55,12 +59,20 @@ def read_roles(
     ids = list(dict.fromkeys(opportunity_ids))
     for group in (ids[start : start + ID_GROUP] for start in range(0, len(ids), ID_GROUP)):
         for selectable in selectables:
-            statement = selectable.select().where(selectable.among("opportunity_id", group))
-            for texts in _fetched(connection, statement, "reading roles"):
-                wanted = set(group)
-                for role in records(Entity.CONTACT_ROLE, _batch(selectable, texts, time_zone)):
-                    if isinstance(role, ContactRole) and role.opportunity_id in wanted:
-                        yield role
+            yield from _roles_among(connection, selectable, group, time_zone)
+
+
+def _roles_among(
+    connection: sa.Connection, selectable: Selectable, group: Sequence[str], time_zone: str
+) -> Iterator[ContactRole]:
+    statement = selectable.select().where(selectable.among("opportunity_id", group))
+    wanted = set(group)
+    with _fetched(connection, statement) as blocks:
+        for texts in blocks:
+            for role in records(Entity.CONTACT_ROLE, _batch(selectable, texts, time_zone)):
+                # A column may find more than the ids asked for: SQLite takes '007' for 7.
+                if isinstance(role, ContactRole) and role.opportunity_id in wanted:
+                    yield role
 
 
 def existing(connection: sa.Connection, selectables: Iterable[Selectable], ids: Sequence[str]) -> set[str]:
@@ -72,33 +84,32 @@ def existing(connection: sa.Connection, selectables: Iterable[Selectable], ids: 
     return found & set(ids)
 
 
-def read_deleted(
-    connection: sa.Connection, selectable: Selectable, *, since: datetime, time_zone: str
-) -> Iterator[Deletion]:
+def read_deleted(connection: sa.Connection, selectable: Selectable, *, since: datetime, time_zone: str) -> Iterator[Deletion]:
     """Give what this source marks as deleted or merged away, at or after `since`."""
     statement = selectable.select_gone().where(selectable.changed_since(since))
     kinds = targets(selectable.entity)
-    for texts in _fetched(connection, statement, f"reading deleted {selectable.entity}"):
-        columns = {name: _converted(selectable, kinds[name], texts, time_zone) for name in texts}
-        gone = _changed_since(pa.RecordBatch.from_pydict(columns), since)
-        for row in gone.select([name for name in gone.schema.names if name != "is_deleted"]).to_pylist():
-            yield Deletion(id=row["id"], deleted_at=row["modified_at"], merged_into_id=row.get("merged_into_id"))
+    with _fetched(connection, statement) as blocks:
+        for texts in blocks:
+            columns = {name: _converted(selectable, kinds[name], texts, time_zone) for name in texts}
+            gone = _changed_since(pa.RecordBatch.from_pydict(columns), since)
+            for row in gone.select([name for name in gone.schema.names if name != "is_deleted"]).to_pylist():
+                yield Deletion(id=row["id"], deleted_at=row["modified_at"], merged_into_id=row.get("merged_into_id"))
 
 
 def _text_id(selectable: Selectable) -> sa.ColumnElement[str]:
     return sa.cast(selectable.expression("id"), sa.Text)
 
 
-def _fetched(connection: sa.Connection, statement: Statement, doing: str) -> Iterator[dict[str, Sequence[str | None]]]:
-    """Stream a select of texts, column by column, at most BATCH_ROWS rows at a time."""
-    with translated(doing):
-        result = connection.execution_options(yield_per=BATCH_ROWS).execute(statement)
-        names = list(result.keys())
-        for rows in result.partitions():
-            yield dict(zip(names, zip(*rows, strict=True), strict=True))
+@contextmanager
+def _fetched(connection: sa.Connection, statement: Statement) -> Iterator[Iterator[_Texts]]:
+    """Stream a select of texts, column by column, BATCH_ROWS rows at a time; the cursor closes with the block."""
+    result = connection.execute(statement, execution_options={"yield_per": BATCH_ROWS})
+    names = list(result.keys())
+    with closing(result):
+        yield (dict(zip(names, zip(*rows, strict=True), strict=True)) for rows in result.partitions())
 
 
-def _batch(selectable: Selectable, texts: Mapping[str, Sequence[str | None]], time_zone: str) -> pa.RecordBatch:
+def _batch(selectable: Selectable, texts: _Texts, time_zone: str) -> pa.RecordBatch:
     """Convert one fetched block into a canonical batch."""
     schema = arrow_schema(selectable.entity)
     kinds = targets(selectable.entity)
@@ -109,9 +120,7 @@ def _batch(selectable: Selectable, texts: Mapping[str, Sequence[str | None]], ti
     return pa.RecordBatch.from_arrays(list(arrays.values()), schema=schema)
 
 
-def _field(
-    selectable: Selectable, target: Target, texts: Mapping[str, Sequence[str | None]], time_zone: str
-) -> pa.Array:
+def _field(selectable: Selectable, target: Target, texts: _Texts, time_zone: str) -> pa.Array:
     rows = len(next(iter(texts.values())))
     field = selectable.source.fields.get(target.name)
     if field is None:
@@ -121,9 +130,7 @@ def _field(
     return _converted(selectable, target, texts, time_zone)
 
 
-def _converted(
-    selectable: Selectable, target: Target, texts: Mapping[str, Sequence[str | None]], time_zone: str
-) -> pa.Array:
+def _converted(selectable: Selectable, target: Target, texts: _Texts, time_zone: str) -> pa.Array:
     try:
         return column(target, texts[target.name], null_values=selectable.source.null_values, time_zone=time_zone)
     except BadValue as bad:

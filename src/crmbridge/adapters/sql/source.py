@@ -52,9 +52,7 @@ class Selectable:
     def selected(self) -> list[Target]:
         """The canonical fields that are read from the database; the rest are constants, derived or null."""
         fields = self.source.fields
-        return [
-            target for name, target in targets(self.entity).items() if name in fields and fields[name].value is None
-        ]
+        return [target for name, target in targets(self.entity).items() if name in fields and fields[name].value is None]
 
     def select(self) -> Statement:
         """Select every mapped field as text, without deleted rows and without pairs that lack an end."""
@@ -98,7 +96,7 @@ class Selectable:
             bound = sa.func.datetime(since.strftime("%Y-%m-%d %H:%M:%S"), _MARGIN)
             return sa.or_(moment.is_(None), moment >= bound)
         if isinstance(kind, sa.DateTime) and kind.timezone:
-            return expression >= sa.literal(since, sa.DateTime(timezone=True))
+            return sa.or_(expression.is_(None), expression >= sa.literal(since, sa.DateTime(timezone=True)))
         return sa.true()
 
     def _from(self) -> Any:  # noqa: ANN401 - a TextClause is not typed as something to select from
@@ -109,11 +107,11 @@ class Selectable:
 
     def _column(self, field: FieldSource) -> sa.ColumnElement[Any]:
         name = field.column or ""
-        kind = None if self._is_sqlite else self.columns.get(name)
-        alias, dot, rest = name.partition(".")
-        if self.source.table is None and dot:
-            return sa.column(rest, _selectable=sa.table(alias))
-        return sa.column(name, kind)
+        if self.source.table is not None:
+            return sa.column(name, None if self._is_sqlite else self.columns[name])
+        alias, dot, bare = name.rpartition(".")
+        quoted = bare.replace('"', '""')
+        return sa.literal_column(f'{alias}{dot}"{quoted}"')
 
     def _own_conditions(self) -> list[sa.ColumnElement[bool]]:
         where = self.source.where
@@ -191,9 +189,7 @@ def missing_table(connection: sa.Connection, where: str, table: str, schema_name
         there = []
     close = difflib.get_close_matches(table, there, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "name the table and its schema in the mapping file"
-    return MappingError(
-        f"{where}: no table {table!r} in the database; there are: {', '.join(there) or 'none'}", hint=hint
-    )
+    return MappingError(f"{where}: no table {table!r} in the database; there are: {', '.join(there) or 'none'}", hint=hint)
 
 
 def _from_columns(connection: sa.Connection, entity: Entity, source: Source) -> dict[str, Any]:
@@ -202,9 +198,7 @@ def _from_columns(connection: sa.Connection, entity: Entity, source: Source) -> 
         with connection.begin_nested():
             return dict.fromkeys(connection.execute(statement).keys())
     except DBAPIError as error:
-        raise MappingError(
-            f"{entity}.from: the database answered {code(error)}", hint="try the clause in a query"
-        ) from None
+        raise MappingError(f"{entity}.from: the database answered {code(error)}", hint="try the clause in a query") from None
 
 
 def _require_columns(selectable: Selectable) -> None:
@@ -221,9 +215,7 @@ def _missing_column(selectable: Selectable, name: str, column: str) -> MappingEr
     close = difflib.get_close_matches(column, there, n=1)
     hint = f"did you mean {close[0]!r}?" if close else 'a constant is { value = "..." }, an expression { sql = "..." }'
     where = f"{selectable.entity}.fields.{name}"
-    return MappingError(
-        f"{where}: no column {column!r} in {selectable.origin}; there are: {', '.join(there)}", hint=hint
-    )
+    return MappingError(f"{where}: no column {column!r} in {selectable.origin}; there are: {', '.join(there)}", hint=hint)
 
 
 def _require_understood(connection: sa.Connection, selectable: Selectable) -> None:
@@ -236,13 +228,9 @@ def _require_understood(connection: sa.Connection, selectable: Selectable) -> No
         state = _refusal(connection, sa.select(bare.expression(name)).select_from(bare._from())) if field.sql else None  # noqa: SLF001
         if state is not None:
             where = f"{selectable.entity}.fields.{name}"
-            raise MappingError(
-                f"{where}: the database answered {state} to sql = {field.sql!r}", hint="try it in a query"
-            )
+            raise MappingError(f"{where}: the database answered {state} to sql = {field.sql!r}", hint="try it in a query")
     state = _refusal(connection, selectable.select())
-    raise MappingError(
-        f"{selectable.entity}: the database answered {state} to its where or fields", hint="try it in a query"
-    )
+    raise MappingError(f"{selectable.entity}: the database answered {state} to its where or fields", hint="try it in a query")
 
 
 def _refusal(connection: sa.Connection, statement: Statement) -> str | None:

@@ -37,7 +37,7 @@ CHUNK_WRITES = 500
 """Writes in one transaction."""
 
 
-class _Undecided(Exception):  # noqa: N818 - a signal inside this room
+class _Undecided(Exception):
     """The answer to a commit was lost: it may or may not have happened."""
 
     def __init__(self, state: str) -> None:
@@ -45,7 +45,7 @@ class _Undecided(Exception):  # noqa: N818 - a signal inside this room
         self.state = state
 
 
-class _TakenDown(Exception):  # noqa: N818 - a signal inside this room
+class _TakenDown(Exception):
     """One refused row took its whole transaction with it; nothing of it was kept."""
 
     def __init__(self, state: str) -> None:
@@ -166,9 +166,7 @@ class RoleWriter:
         refused |= self._sent(connection, [write for write in open_writes if write.key not in refused])
         after = self._states(connection, open_writes) if open_writes else {}
         return {
-            write.key: _receipt(
-                write, judged[write.key], refused.get(write.key), before[write.key], after.get(write.key)
-            )
+            write.key: _receipt(write, judged[write.key], refused.get(write.key), before[write.key], after.get(write.key))
             for write in wave
         }
 
@@ -176,9 +174,7 @@ class RoleWriter:
         """The pair of each write as it is now, read together."""
         roles: dict[str, list[ContactRole]] = defaultdict(list)
         ids = [write.opportunity_id for write in writes]
-        for role in reader.read_roles(
-            connection, self._catalog.of(Entity.CONTACT_ROLE), ids, time_zone=self._time_zone
-        ):
+        for role in reader.read_roles(connection, self._catalog.of(Entity.CONTACT_ROLE), ids, time_zone=self._time_zone):
             roles[role.opportunity_id].append(role)
         return {write.key: pair_state(roles[write.opportunity_id], write.contact_id) for write in writes}
 
