@@ -19,9 +19,7 @@ class DeclaringChecks(Kit):
         cls = self.adapter_class
         name, version, options = (getattr(cls, field, None) for field in ("name", "contract_version", "options"))
         hold(isinstance(name, str) and name, f"`name` is {name!r}, not a text")
-        hold(
-            version == CONTRACT_VERSION, f"`contract_version` is {version!r}; this kit tests version {CONTRACT_VERSION}"
-        )
+        hold(version == CONTRACT_VERSION, f"`contract_version` is {version!r}; this kit tests version {CONTRACT_VERSION}")
         hold(
             isinstance(options, type) and issubclass(options, BaseModel),
             f"`options` is {options!r}, not a pydantic model",

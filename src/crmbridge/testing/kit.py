@@ -130,9 +130,7 @@ class Sandbox:
     def secrets(self) -> list[str]:
         """The secrets of the options, in the clear."""
         values = (getattr(self._options, field) for field in type(self._options).model_fields)
-        return [
-            value.get_secret_value() for value in values if isinstance(value, SecretStr) and value.get_secret_value()
-        ]
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr) and value.get_secret_value()]
 
     def ids(self, entity: Entity) -> list[str]:
         """The ids of an entity's records, in the order of the world."""
@@ -151,6 +149,13 @@ class Sandbox:
     def pair(self, opportunity_id: str, contact_id: str) -> PairState:
         """Read one pair, by an adapter of its own."""
         return pair_state(self.roles([opportunity_id]), contact_id)
+
+    def states(self, writes: Sequence[RoleWrite]) -> dict[str, PairState]:
+        """Read the pair of each write, all together, by an adapter of its own; by the write's key."""
+        roles: dict[str, list[ContactRole]] = {write.opportunity_id: [] for write in writes}
+        for role in self.roles(list(roles)):
+            roles.setdefault(role.opportunity_id, []).append(role)
+        return {write.key: pair_state(roles[write.opportunity_id], write.contact_id) for write in writes}
 
     def write(self, *writes: RoleWrite, adapter: Adapter | None = None) -> dict[str, Receipt]:
         """Write; give the receipts by key."""
@@ -172,9 +177,7 @@ def by_key(receipts: Iterable[Receipt]) -> dict[str, Receipt]:
 
 def the_receipt(receipts: Mapping[str, Receipt], write: RoleWrite) -> Receipt:
     """Pick a write's receipt; fail where it has none."""
-    hold(
-        write.key in receipts, f"no receipt for the {write.action} of ({write.opportunity_id!r}, {write.contact_id!r})"
-    )
+    hold(write.key in receipts, f"no receipt for the {write.action} of ({write.opportunity_id!r}, {write.contact_id!r})")
     return receipts[write.key]
 
 
@@ -189,7 +192,7 @@ class Kit:
 
     adapter_class: ClassVar[type[Any]]
     many_rows: ClassVar[int] = 2_500
-    most_writes: ClassVar[int] = 1_000
+    most_writes: ClassVar[int] = 2_500
 
     def load(self, world: World) -> BaseModel:
         """Put a world into an empty CRM and return the options that open it. The one method an author must write."""

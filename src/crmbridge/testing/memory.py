@@ -257,9 +257,7 @@ class MemoryBulkAdapter(MemoryAdapter):
 
     name: ClassVar[str] = "memory-bulk"
 
-    def write_roles(
-        self, writes: Sequence[RoleWrite], *, checkpoint: Callable[[Checkpoint], None]
-    ) -> Iterator[Receipt]:
+    def write_roles(self, writes: Sequence[RoleWrite], *, checkpoint: Callable[[Checkpoint], None]) -> Iterator[Receipt]:
         """Answer what needs no sending, send the others as jobs, then await each job."""
         before: dict[str, PairState] = {}
         needed: list[RoleWrite] = []
@@ -276,9 +274,7 @@ class MemoryBulkAdapter(MemoryAdapter):
             for write in chunk:
                 yield self._receipt(write, before[write.key], codes[write.key])
 
-    def _submit(
-        self, chunk: Sequence[RoleWrite], checkpoint: Callable[[Checkpoint], None]
-    ) -> tuple[str, Sequence[RoleWrite]]:
+    def _submit(self, chunk: Sequence[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> tuple[str, Sequence[RoleWrite]]:
         reference = self._crm.new_id("job")
         checkpoint(Checkpoint(kind="bulk-job", reference=reference, keys=tuple(write.key for write in chunk)))
         self._crm.accept(chunk, reference=reference)

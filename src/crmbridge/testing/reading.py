@@ -109,9 +109,7 @@ class ReadingChecks(Kit):
         sandbox = self.sandbox(graves())
         for entity in self.known.entities:
             gone = {record.id for record in sandbox.world[entity] if getattr(record, "is_deleted", False)}  # type: ignore[attr-defined]
-            given = [
-                row for row in _rows(sandbox.open(), entity) if row["id"] in gone and not row.get("merged_into_id")
-            ]
+            given = [row for row in _rows(sandbox.open(), entity) if row["id"] in gone and not row.get("merged_into_id")]
             hold(not given, f"{entity}: {len(given)} deleted records are given")
 
     @proves
@@ -247,9 +245,7 @@ def _hold_column(column: str, pairs: list[tuple[object, object]], silent: object
     wrong = [(wanted, given) for wanted, given in pairs if given != wanted and (wanted or given)]
     if wrong:
         wanted, given = wrong[0]
-        raise AssertionError(
-            f"{column}: {len(wrong)} of {len(pairs)} values are wrong, such as {given!r} for {wanted!r}"
-        )
+        raise AssertionError(f"{column}: {len(wrong)} of {len(pairs)} values are wrong, such as {given!r} for {wanted!r}")
 
 
 def _later_half(sandbox: Sandbox, entity: Entity) -> tuple[datetime, set[str]]:

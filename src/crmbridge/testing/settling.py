@@ -87,9 +87,7 @@ class SettlingChecks(WritingKit):
             sandbox.write(*(write for write in writes if receipts[write.key].outcome is Outcome.ABSENT))
             wanted = sorted((write.opportunity_id, write.contact_id) for write in writes)
             now = sorted((opportunity, contact) for opportunity, contact, _, _ in sandbox.pairs())
-            hold(
-                now == wanted, f"after sending the absent ones again there are {len(now)} rows for {len(wanted)} pairs"
-            )
+            hold(now == wanted, f"after sending the absent ones again there are {len(now)} rows for {len(wanted)} pairs")
 
     @proves
     def test_checkpoint_before_receipts(self) -> None:
@@ -122,11 +120,8 @@ class SettlingChecks(WritingKit):
         with suppress(CrmBridgeError):
             list(sandbox.open().write_roles(writes, checkpoint=fail))
         by_key(sandbox.open().settle(writes, sandbox.checkpoints))
-        sent = [
-            write
-            for write in writes
-            if write.key in refused and sandbox.pair(write.opportunity_id, write.contact_id).rows
-        ]
+        now = sandbox.states(writes)
+        sent = [key for key in refused if now[key].rows]
         hold(not sent, f"{len(sent)} writes were sent although their checkpoint could not be recorded")
 
     def _several(self) -> int:
@@ -135,10 +130,7 @@ class SettlingChecks(WritingKit):
 
     def _spread(self) -> list[RoleWrite]:
         role, _ = self.roles()
-        return [
-            put(self.opportunity(1 + number % 2), self.contact(number), role)
-            for number in range(1, self._several() + 1)
-        ]
+        return [put(self.opportunity(1 + number % 2), self.contact(number), role) for number in range(1, self._several() + 1)]
 
     def _break_off(self, sandbox: Sandbox, writes: list[RoleWrite], answers: int) -> None:
         """Send, take that many receipts and walk away; whatever was answered counts as lost too."""
@@ -149,7 +141,6 @@ class SettlingChecks(WritingKit):
 
     def _hold_truth(self, sandbox: Sandbox, writes: list[RoleWrite], receipts: dict[str, Receipt]) -> None:
         sandbox.roles()  # lets time pass: what still runs remotely comes to its end
+        now = sandbox.states(writes)
         for write in writes:
-            receipt = the_receipt(receipts, write)
-            rows = sandbox.pair(write.opportunity_id, write.contact_id).rows
-            expect(receipt, Outcome.APPLIED if rows else Outcome.ABSENT)
+            expect(the_receipt(receipts, write), Outcome.APPLIED if now[write.key].rows else Outcome.ABSENT)

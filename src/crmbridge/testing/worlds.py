@@ -123,9 +123,7 @@ def small() -> World:
 
 
 def _companies() -> Iterable[Record]:
-    yield User(
-        id="user-1", name="Pat Seller", email="pat@seller.example", team="North", is_active=True, modified_at=_day(1)
-    )
+    yield User(id="user-1", name="Pat Seller", email="pat@seller.example", team="North", is_active=True, modified_at=_day(1))
     yield User(id="user-2", name="Kim Seller", email="kim@seller.example", is_active=False, modified_at=_day(9))
     for number, kind in enumerate(("Customer", "Partner", None), start=1):
         yield Account(
@@ -414,9 +412,7 @@ def personal() -> World:
 def _marked(record: Record) -> Record:
     fields = type(record).model_fields
     private = [name for name in fields if not fields[name].repr and getattr(record, name) is not None]
-    texts = {
-        name: f"{PERSONAL_MARK}@{name}.example" if name == "email" else f"{PERSONAL_MARK} {name}" for name in private
-    }
+    texts = {name: f"{PERSONAL_MARK}@{name}.example" if name == "email" else f"{PERSONAL_MARK} {name}" for name in private}
     return record.model_copy(update=texts)
 
 
