@@ -6,8 +6,10 @@ An adapter is a class, registered under the entry point group `crmbridge.adapter
 Reading
     `read` hands over Arrow record batches in the canonical schema (`crmbridge.model.arrow_schema`), ids as text, datetimes in UTC.
     Where rows are easier, build model objects and pass them through `crmbridge.model.record_batches`. An entity the CRM does not
-    have is left out of `capabilities.entities`; a field it does not have is null. Deleted records are left out; records merged
-    into another may be given with `merged_into_id`. Order is free. A read that cannot finish raises: never end early in silence.
+    have is left out of `capabilities.entities`, and reading or counting it raises DataError or gives nothing; a field it does not
+    have is null. Deleted records are left out; records merged into another may be given with `merged_into_id`. Order is free. A read
+    that cannot finish raises: never end early in silence. `since` for an entity that is not in `capabilities.incremental` gives at
+    least what changed, possibly everything. `read_deleted` gives `merged_into_id` where the CRM knows it: None rather than wrong.
 
 Writing
     `write_roles` yields exactly one receipt per write, in any order. A `put` adds the role where the pair is as `expected`; a
@@ -16,16 +18,21 @@ Writing
     * The pair is already as wanted, by this write or by anyone's hand -> `already`; nothing is written.
     * Anything else differs from `expected.rows` -> `conflict`; nothing is written. The primary is compared only by a `put` that
       asks to be primary: `conflict` unless the opportunity's primary is still `expected.primary_contact_id`.
-    * The CRM refuses this record for good (deleted, invisible, validation rule) -> `rejected` with the CRM's code.
+    * The CRM refuses this record for good (unknown, deleted, invisible, validation rule) -> `rejected` with the CRM's code; also
+      where the CRM itself has no foreign keys. A role that it does not offer is rejected or written as given, never altered.
     * It was sent and the answer was lost -> `unknown`. Never send it again blindly: `settle` reads back.
-    One refused write never takes others with it. `write_roles` raises only if nothing left the machine.
+    One refused write never takes others with it. `write_roles` raises only if nothing left the machine. The receipts may be left
+    unread at any point; what was sent by then is found by `settle`. After `applied`, `after.rows` are the rows that undo will expect;
+    after any other outcome, before and after are both the pair as it is. A put that becomes the primary may clear the earlier
+    primary's mark; no write touches other rows otherwise.
     `checkpoint` is called before anything that outlives the call exists (a Bulk job's id before its upload); it returns once the
-    checkpoint is durable.
+    checkpoint is durable. Where it raises, nothing of that checkpoint is sent, and the error passes through.
 
 Settling
     `settle` is called for writes whose receipt is missing or `unknown`, with the checkpoints of their run. It first brings remote
     jobs to a terminal state and waits out lost requests; only then does it read back: `applied` (the pair is as wanted),
-    `absent` (it did not happen: safe to send again), or `conflict` (something else is there).
+    `absent` (it did not happen: safe to send again), or `conflict` (something else is there). It writes nothing, and may be called
+    again.
 
 Threads and clocks
     One thread calls an adapter. `close` may be called twice. An adapter never logs names, addresses, tokens or response bodies,
