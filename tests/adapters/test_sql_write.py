@@ -132,6 +132,7 @@ def test_a_trigger_that_refuses_on_sqlite(sqlite_crm, action):
         "put-o1-c2": ("rejected", "SQLITE_CONSTRAINT_TRIGGER"),
         "put-o2-c3": ("applied", None),
     }
+    assert sorted(row[1] for row in crm.run("SELECT id, opportunity_id FROM contact_role")) == ["o1", "o2"]
 
 
 def test_a_trigger_that_swallows_is_told(sqlite_crm):
@@ -157,6 +158,7 @@ def test_deferred_constraints_and_own_codes_on_postgres(postgres_crm):
         "put-o1-c2": ("rejected", "MY001"),
         "put-o2-c3": ("applied", None),
     }
+    assert len(crm.rows("contact_role")) == 2
 
 
 def test_integer_keys_foreign_keys_and_further_columns(empty_crm, tmp_path):
