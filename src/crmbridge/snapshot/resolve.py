@@ -1,4 +1,3 @@
-# ruff: noqa: S608 (table and column names come from the closed lists in this package, never from data)
 """From what the CRM said (schema `crm`) to what is meant (schema `resolved`): one row per logical thing.
 
 Deleted records are left out, merged ids followed to their master, orphans dropped (findings count them), out-of-range dates
@@ -30,13 +29,14 @@ MERGEABLE = (Entity.ACCOUNT, Entity.CONTACT, Entity.LEAD)
 
 _MACROS = (
     f"in_range_day(d) AS d BETWEEN DATE '{FIRST_DAY}' AND DATE '{LAST_DAY}'",
-    f"in_range(ts) AS ts >= TIMESTAMPTZ '{FIRST_DAY} 00:00:00+00' AND ts < TIMESTAMPTZ '{LAST_DAY + timedelta(days=1)} 00:00:00+00'",
+    f"in_range(ts) AS ts >= TIMESTAMPTZ '{FIRST_DAY} 00:00:00+00' "
+    f"AND ts < TIMESTAMPTZ '{LAST_DAY + timedelta(days=1)} 00:00:00+00'",
     "seconds(ts) AS CASE WHEN in_range(ts) THEN floor(epoch_us(ts) / 1000000)::BIGINT END",
-    r"""website_authority(url) AS regexp_extract(lower(trim(url)), '^(?:[a-z][a-z0-9+.-]*:)?(?://)?(?:[^/?#@]*@)?([^/?#:]+)', 1)""",
-    r"website_path(url) AS regexp_extract(lower(trim(url)), '^(?:[a-z][a-z0-9+.-]*://)?[^/?#]+/+([^/?#]+)', 1)",
-    "website_host_or_blank(url) AS rtrim(regexp_replace(website_authority(url), '^www[0-9]?[.]', ''), '.')",
-    f"""website_host(url) AS CASE WHEN contains(website_host_or_blank(url), '.')
-        AND NOT (website_host_or_blank(url) IN {SHARED_HOSTS} AND website_path(url) <> '') THEN website_host_or_blank(url) END""",
+    r"website_parts(url) AS regexp_extract(lower(trim(url)), '^(?:[a-z][a-z0-9+.-]*:)?(?://)?(?:[^/?#@]*@)?(?:www[0-9]?[.])?"
+    r"([^/?#:]*)(?::[0-9]*)?/*([^/?#]*)', ['host', 'path'])",
+    f"""website_host(url) AS CASE WHEN contains(website_parts(url).host, '.')
+        AND NOT (website_parts(url).host IN {SHARED_HOSTS} AND website_parts(url).path <> '')
+        THEN rtrim(website_parts(url).host, '.') END""",
 )
 
 
@@ -52,6 +52,7 @@ def resolve(
     Leaves the temporary tables that `findings.find` reads: `live_*`, `*_ids`, `merge_cycle_*`, `party`, `shared_email`.
 
     Args:
+        connection: its default catalog holds the schema `crm`; no schema `resolved` yet.
         entities: what the CRM has; ids of accounts and campaigns it does not have are kept as they are.
         zone: the organisation's time zone; a close date ends at its last second there.
         stage: called with a word before each step.
@@ -97,8 +98,8 @@ def _follow_merges_of(connection: duckdb.DuckDBPyConnection, entity: Entity) -> 
     )
     connection.execute(f"DELETE FROM merged_{entity} WHERE id IN (SELECT id FROM merge_cycle_{entity})")
     connection.execute(
-        f"CREATE TEMP VIEW live_{entity} AS FROM crm.{entity} r ANTI JOIN merged_{entity} m ON m.id = r.id "
-        "WHERE r.is_deleted IS NOT TRUE"
+        f"CREATE TEMP VIEW live_{entity} AS SELECT r.*, r.rowid AS row_in_crm FROM crm.{entity} r "
+        f"ANTI JOIN merged_{entity} m ON m.id = r.id WHERE r.is_deleted IS NOT TRUE"
     )
     connection.execute(
         f"CREATE TEMP TABLE {entity}_ids AS SELECT id, id AS live_id FROM live_{entity} UNION ALL "
@@ -107,9 +108,7 @@ def _follow_merges_of(connection: duckdb.DuckDBPyConnection, entity: Entity) -> 
 
 
 def _load_close_days(connection: duckdb.DuckDBPyConnection, zone: ZoneInfo) -> None:
-    days = connection.execute(
-        "SELECT DISTINCT close_date FROM crm.opportunity WHERE in_range_day(close_date)"
-    ).fetchall()
+    days = connection.execute("SELECT DISTINCT close_date FROM crm.opportunity WHERE in_range_day(close_date)").fetchall()
     table = pa.table(
         {
             "close_date": pa.array([day for (day,) in days], pa.date32()),
@@ -127,21 +126,22 @@ def last_second(day: date, zone: ZoneInfo) -> int:
     return int(midnight.astimezone(UTC).timestamp()) - 1
 
 
+_OPPORTUNITY_IDS = """
+CREATE TEMP TABLE opportunity_ids AS
+    SELECT id, row_number() OVER (ORDER BY id) AS opportunity_key FROM crm.opportunity WHERE is_deleted IS NOT TRUE
+"""
+
 _OPPORTUNITIES = """
 CREATE TABLE resolved.opportunities AS
-    SELECT row_number() OVER (ORDER BY o.id) AS opportunity_key, o.id AS opportunity_id, {account} AS account_id, o.name,
+    SELECT i.opportunity_key, o.id AS opportunity_id, {account} AS account_id, o.name,
         o.amount, o.currency, o.stage, coalesce(o.is_closed, false) OR coalesce(o.is_won, false) AS is_closed,
         coalesce(o.is_won, false) AS is_won, CASE WHEN in_range_day(o.close_date) THEN o.close_date END AS close_date,
         seconds(o.created_at) AS created_s, d.close_s, o.owner_id, u.team, o.type, o.record_type, o.campaign_id
     FROM crm.opportunity o
+    JOIN opportunity_ids i ON i.id = o.id
     LEFT JOIN account_ids a ON a.id = o.account_id
     LEFT JOIN close_day d ON d.close_date = o.close_date
     LEFT JOIN crm.user u ON u.id = o.owner_id
-    WHERE o.is_deleted IS NOT TRUE
-"""
-
-_OPPORTUNITY_IDS = """
-CREATE TEMP TABLE opportunity_ids AS SELECT opportunity_id AS id, opportunity_key FROM resolved.opportunities
 """
 
 _OPPORTUNITY_ACCOUNTS = """
@@ -160,7 +160,7 @@ CREATE TABLE resolved.contacts AS
         CASE WHEN NOT d.is_free THEN d.domain END AS email_domain, seconds(r.created_at) AS created_s,
         coalesce(r.has_left, false) AS has_left, e.email IS NOT NULL AS is_employee, t.type AS account_type, r.owner_id
     FROM live_contact r
-    JOIN contact_person p ON p.id = r.id
+    JOIN person_of p ON p.kind = 'c' AND p.row_in_crm = r.row_in_crm
     LEFT JOIN account_ids a ON a.id = r.account_id
     LEFT JOIN crm.account t ON t.id = a.live_id
     LEFT JOIN employee e ON e.email = p.email
@@ -169,15 +169,13 @@ CREATE TABLE resolved.contacts AS
 
 _PARTICIPANTS = """
 CREATE TABLE resolved.participants AS
-    SELECT DISTINCT v.id AS activity_id, v.kind, r.kind AS participant_kind,
-        coalesce(r.person_key, e.person_key) AS person_key, o.opportunity_key,
+    SELECT v.id AS activity_id, v.kind, r.kind AS participant_kind, r.person_key, o.opportunity_key,
         {account} AS account_id, seconds(v.occurred_at) AS occurred_s
-    FROM participant r
+    FROM took_part r
     JOIN crm.activity v ON v.id = r.activity_id
-    LEFT JOIN email_person e ON e.email = r.address
     LEFT JOIN opportunity_ids o ON o.id = v.opportunity_id
     LEFT JOIN account_ids a ON a.id = v.account_id
-    WHERE v.is_deleted IS NOT TRUE AND coalesce(r.person_key, e.person_key) IS NOT NULL
+    WHERE v.is_deleted IS NOT TRUE
 """
 
 _RESPONSES = """
@@ -237,8 +235,8 @@ CREATE TABLE resolved.relations AS
 # Counted by (account, domain) first: an account of 100,000 contacts is one row per domain, never pairs.
 _ACCOUNT_DOMAINS = """
 CREATE TABLE resolved.account_domains AS
-    SELECT r.id AS account_id, d.domain AS email_domain FROM live_account r
-    JOIN domain_of d ON d.host = website_host(r.website) WHERE d.domain IS NOT NULL AND NOT d.is_free
+    SELECT w.account_id, d.domain AS email_domain FROM website w
+    JOIN domain_of d ON d.host = w.host WHERE d.domain IS NOT NULL AND NOT d.is_free
     UNION
     SELECT min(account_id), email_domain FROM (
         SELECT account_id, email_domain, count(*) AS contacts FROM resolved.contacts
@@ -251,8 +249,8 @@ def _resolve_records(connection: duckdb.DuckDBPyConnection, entities: frozenset[
     account = "a.live_id" if Entity.ACCOUNT in entities else "{alias}.account_id"
     campaign = _LIVE_CAMPAIGN if Entity.CAMPAIGN in entities else ""
     for statement, alias in (
-        (_OPPORTUNITIES, "o"),
         (_OPPORTUNITY_IDS, ""),
+        (_OPPORTUNITIES, "o"),
         (_OPPORTUNITY_ACCOUNTS, "r"),
         (_CONTACTS, "r"),
         (_PARTICIPANTS, "v"),
@@ -268,8 +266,10 @@ def _resolve_records(connection: duckdb.DuckDBPyConnection, entities: frozenset[
 
 def create_crm_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the schema `crm` with one empty table per canonical entity, columns and types as in the model."""
+    connection.begin()
     connection.execute("CREATE SCHEMA crm")
     for entity in Entity:
         connection.register("empty", arrow_schema(entity).empty_table())
         connection.execute(f"CREATE TABLE crm.{entity} AS FROM empty")
         connection.unregister("empty")
+    connection.commit()

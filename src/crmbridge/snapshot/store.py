@@ -1,4 +1,3 @@
-# ruff: noqa: S608 (table and column names come from the closed lists in this package, never from data)
 """The snapshot file: one DuckDB database per workspace, opened read-only and replaced whole."""
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 MEMORY_LIMIT = "3GB"
 _PULL_AGAIN = "run `crmbridge pull`"
+_MAKE_ROOM = "see that the folder can be written and has free space, then run `crmbridge pull` again"
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,7 @@ class Snapshot:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -147,9 +145,7 @@ def _attach_for_reading(connection: duckdb.DuckDBPyConnection, path: Path) -> Sn
 
 
 def _read_meta(connection: duckdb.DuckDBPyConnection) -> SnapshotMeta:
-    row = connection.execute(
-        "SELECT snapshot_id, fingerprint, adapter, epoch_us(as_of), time_zone FROM meta.snapshot"
-    ).fetchone()
+    row = connection.execute("SELECT snapshot_id, fingerprint, adapter, epoch_us(as_of), time_zone FROM meta.snapshot").fetchone()
     snapshot_id, fingerprint, adapter, as_of_us, time_zone = row or ("",) * 5
     present = connection.execute("SELECT entity FROM meta.entities WHERE is_present").fetchall()
     return SnapshotMeta(
@@ -168,15 +164,12 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WorkspaceError(f"cannot write the snapshot at {path}: {error.strerror or error}") from None
-    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-        raise WorkspaceError(f"cannot write the snapshot at {path}: {_reason(error)}", hint=_make_room(error)) from None
+        reason = error.strerror or type(error).__name__
+        raise WorkspaceError(f"cannot write the snapshot at {path}: {reason}", hint=_MAKE_ROOM) from None
+    except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException) as error:
+        raise WorkspaceError(f"cannot write the snapshot at {path}: {_reason(error)}", hint=_MAKE_ROOM) from None
 
 
 def _reason(error: duckdb.Error) -> str:
-    """DuckDB's first line; it names files and sizes, never records."""
+    """DuckDB's first line; for these errors it names files and sizes, never records."""
     return str(error).splitlines()[0].strip()
-
-
-def _make_room(error: duckdb.Error) -> str | None:
-    return "free some disk space, then pull again" if "No space left" in str(error) else None
