@@ -7,13 +7,13 @@ that forty e-mails are not certainty. `docs/evidence.md` says it at length.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import narwhals as nw
 
-from crmbridge.errors import DataError, PluginError
+from crmbridge.errors import CrmBridgeError, DataError, PluginError, SettingsError
 from crmbridge.evidence.rule import DAY_S, EVIDENCE_COLUMNS, Rule, Sight, Stance, Weight, Windows
 from crmbridge.evidence.rules import BUILT_IN
 from crmbridge.evidence.titles import classify
@@ -24,6 +24,10 @@ PRIOR_BITS = -4.5
 
 CATCH_ALL_OPPORTUNITIES = 1_000
 """An account with more opportunities than this is a catch-all; evidence by way of the account is not looked for there."""
+
+
+FAINT_SHARE = 0.05
+"""Evidence of which less than this share is left, by its strength and its age, is not heard."""
 
 
 class Keep(Protocol):
@@ -46,7 +50,8 @@ class Scored:
     Attributes:
         reasons: one row per (opportunity_key, person_key, rule): items, bits, occurred_s, source_entity, source_id.
         pairs: one row per (opportunity_key, person_key): bits, bits_without_campaign, confidence, confidence_without_campaign,
-            has_other_proposal (some proposing rule other than a campaign's).
+            has_other_proposal (some proposing rule other than a campaign's speaks for the pair). bits = prior_bits + the sum of the
+            reasons' bits, which are whole hundredths.
         rules: the rules in force, in order.
         sight: what the rules looked at.
     """
@@ -84,12 +89,15 @@ def score(
         k pairs and their reasons; empty in, empty out. No order.
 
     Raises:
-        PluginError: two rules share a name, or a rule gives other columns than it must.
+        PluginError: two rules share a name, or a rule fails or gives other columns than it must.
+        SettingsError: no rule that proposes is in force.
         DataError: a weight is given for a rule that is not there.
     """
     weighed = _weighed(rules, weights or {})
     sight = _sight(frames, as_of_s, own_role_ids, windows or Windows(), keep)
     proposing = [rule for rule in weighed if rule.stance is Stance.PROPOSES]
+    if not proposing:
+        raise SettingsError("no rule that proposes is in force; the others only weigh what these propose")
     proposals = keep(_gather(proposing, sight), "proposals")
     sight = replace(sight, pairs=keep(proposals.select(*_PAIR).unique(), "proposed_pairs"))
     supporting = [rule for rule in weighed if rule.stance is Stance.SUPPORTS]
@@ -192,37 +200,78 @@ def _gather(rules: Sequence[Rule], sight: Sight) -> nw.LazyFrame[Any]:
 
 
 def _weigh(rule: Rule, sight: Sight) -> nw.LazyFrame[Any]:
-    """Reduce a rule's evidence to one row per pair: the strongest item after decay, and how often."""
-    found = rule.find(sight)
-    missing = set(EVIDENCE_COLUMNS) - set(found.collect_schema().names())
-    if missing:
-        raise PluginError(
-            f"rule {rule.name!r} gives no column {sorted(missing)[0]!r}; it must give {', '.join(EVIDENCE_COLUMNS)}",
-            hint="crmbridge.evidence.rule.evidence(...) shapes a frame into these columns",
-        )
-    timely = found.join(sight.opportunities, on="opportunity_key").filter(
-        nw.col("occurred_s").is_null() | (nw.col("occurred_s") <= nw.col("latest_s"))
-    )
+    """Reduce a rule's evidence to one row per pair: the strongest item after decay, and how many source records."""
     strongest = (
-        timely.with_columns(share=nw.col("strength") * _decay(rule.weight))
+        _heard(rule, sight)
+        # The order of the fields decides between items; text after numbers, and what may be null comes last.
+        .select(*_PAIR, "source_id", best=nw.struct("share", "source_id", "source_entity", "occurred_s"))
         .group_by(*_PAIR)
-        .agg(
-            nw.len().cast(nw.Int64).alias("items"),
-            nw.col("share").max(),
-            nw.col("source_entity").max(),
-            *(nw.col(name).last(order_by=["share", "source_id"]) for name in ("occurred_s", "source_id")),
-        )
-        .filter(nw.col("share") > 0)
+        .agg(nw.col("source_id").n_unique().cast(nw.Int64).alias("items"), nw.col("best").max())
+        .with_columns(nw.col("best").struct.field(name) for name in ("share", "source_id", "source_entity", "occurred_s"))
     )
+    if rule.stance is Stance.SUPPORTS:
+        strongest = strongest.join(sight.proposed, on=_PAIR, how="semi")
     return strongest.select(
         *_PAIR,
         nw.lit(rule.name).alias("rule"),
         "items",
-        (_bits(rule.weight) * nw.col("share")).alias("bits"),
+        _in_hundredths(_bits(rule.weight) * nw.col("share")).alias("bits"),
         "occurred_s",
         "source_entity",
         "source_id",
+    ).filter(nw.col("bits") != 0)
+
+
+def _heard(rule: Rule, sight: Sight) -> nw.LazyFrame[Any]:
+    """A rule's evidence with the share of its bits that is left; what came too late or is too faint is gone."""
+    return (
+        _found(rule, sight)
+        .filter(~nw.col("person_key").is_null())
+        .join(sight.opportunities, on="opportunity_key")
+        .filter(nw.col("occurred_s").is_null() | (nw.col("occurred_s") <= nw.col("latest_s")))
+        .with_columns(share=nw.min_horizontal(nw.col("strength"), nw.lit(1.0)) * _decay(rule.weight))
+        .filter(nw.col("share") >= FAINT_SHARE)
     )
+
+
+def _found(rule: Rule, sight: Sight) -> nw.LazyFrame[Any]:
+    try:
+        found = rule.find(sight)
+        schema = found.collect_schema()
+    except CrmBridgeError:
+        raise
+    except Exception as error:
+        raise PluginError(f"rule {rule.name!r} failed: {type(error).__name__}") from error
+    for name, fits in _FITS.items():
+        if name not in schema:
+            raise PluginError(f"rule {rule.name!r} gives no column {name!r}; it must give {', '.join(_FITS)}", hint=_SHAPE)
+        if not fits(schema[name]):
+            raise PluginError(f"rule {rule.name!r} gives column {name!r} as {schema[name]}", hint=_SHAPE)
+    return found.select(*EVIDENCE_COLUMNS)
+
+
+def _is_whole(dtype: nw.dtypes.DType) -> bool:
+    return dtype.is_integer()
+
+
+def _is_text(dtype: nw.dtypes.DType) -> bool:
+    return dtype == nw.String
+
+
+_FITS: dict[str, Callable[[nw.dtypes.DType], bool]] = {
+    "opportunity_key": _is_whole,
+    "person_key": _is_whole,
+    "occurred_s": _is_whole,
+    "strength": lambda dtype: dtype.is_numeric(),
+    "source_entity": _is_text,
+    "source_id": _is_text,
+}
+_SHAPE = "crmbridge.evidence.rule.evidence(...) shapes a frame into the right columns"
+
+
+def _in_hundredths(bits: nw.Expr) -> nw.Expr:
+    """Reasons are printed with two decimals, and what is printed must add up; multiplied out, as engines round halves apart."""
+    return (bits * 100).round() / 100
 
 
 def _decay(weight: Weight) -> nw.Expr:
@@ -251,12 +300,12 @@ def _sum(reasons: nw.LazyFrame[Any], rules: Sequence[Rule], prior_bits: float) -
     summed = (
         reasons.with_columns(
             plain_bits=nw.when(campaign).then(nw.lit(0.0)).otherwise(nw.col("bits")),
-            other=nw.when(other).then(nw.lit(1)).otherwise(nw.lit(0)),
+            other=nw.when(other & (nw.col("bits") > 0)).then(nw.lit(1)).otherwise(nw.lit(0)),
         )
         .group_by(*_PAIR)
+        .agg(nw.col("bits").sum(), nw.col("plain_bits").sum(), nw.col("other").max())
         # Rounded, so that the order of a floating sum never decides between two people.
-        .agg(nw.col("bits").sum().round(6), nw.col("plain_bits").sum().round(6), nw.col("other").max())
-        .with_columns(bits=nw.col("bits") + prior_bits, plain_bits=nw.col("plain_bits") + prior_bits)
+        .with_columns((nw.col(name) + prior_bits).round(6) for name in ("bits", "plain_bits"))
     )
     return summed.select(
         *_PAIR,

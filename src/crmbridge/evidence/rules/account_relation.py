@@ -10,11 +10,14 @@ from crmbridge.evidence.rule import Rule, Sight, Stance, Weight, evidence
 
 
 def _find(sight: Sight) -> nw.LazyFrame[Any]:
+    # Some CRMs state the employment itself as a relation too; that is where the person belongs anyway.
+    employment = sight.frames.contacts.select("contact_id", "account_id")
     related = (
         sight.frames.relations.filter(nw.col("is_active"))
+        .join(employment, on=["contact_id", "account_id"], how="anti")
         .select("relation_id", "person_key", "account_id")
-        .join(sight.frames.opportunity_accounts, on="account_id")
-        .join(sight.proposed, on=["opportunity_key", "person_key"])
+        .join(sight.proposed, on="person_key")
+        .join(sight.frames.opportunity_accounts, on=["opportunity_key", "account_id"], how="semi")
         .with_columns(occurred_s=nw.lit(None, dtype=nw.Int64))
     )
     return evidence(related, source="account_contact_relation", source_id="relation_id")

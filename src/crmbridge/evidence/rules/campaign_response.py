@@ -20,7 +20,8 @@ def _find(sight: Sight) -> nw.LazyFrame[Any]:
     )
     # A date taken from the member's creation says less about when the person answered.
     strength = nw.when(nw.col("is_inferred")).then(nw.lit(0.7)).otherwise(nw.lit(1.0))
-    return evidence(timely, source="campaign_member", source_id="member_id", strength=strength)
+    # By campaign, not by member: one person may be in a campaign as a lead and as a contact.
+    return evidence(timely, source="campaign", source_id="campaign_id", strength=strength)
 
 
 CAMPAIGN_RESPONSE = Rule(

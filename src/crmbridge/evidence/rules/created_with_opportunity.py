@@ -1,4 +1,7 @@
-"""The contact was created together with the opportunity; an import of a hundred contacts that day says little of each."""
+"""The contact was created together with the opportunity.
+
+An import says little of each: a hundred people that day beside one opportunity, or a hundred opportunities beside one contact.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Any
 import narwhals as nw
 
 from crmbridge.evidence.rule import DAY_S, Rule, Sight, Stance, Weight, evidence
+
+_PAIR = ("opportunity_key", "person_key")
 
 
 def _find(sight: Sight) -> nw.LazyFrame[Any]:
@@ -21,9 +26,16 @@ def _find(sight: Sight) -> nw.LazyFrame[Any]:
         .join(dated, on="opportunity_key")
         .with_columns(lag_s=(nw.col("occurred_s") - nw.col("opportunity_created_s")).abs())
         .filter(nw.col("lag_s") <= span_s)
-        .with_columns(companions=nw.len().over("opportunity_key").cast(nw.Float64))
     )
-    return evidence(together, source="contact", source_id="contact_id", strength=1.0 / nw.col("companions").sqrt())
+    nearest = (
+        together.select(*_PAIR, record=nw.struct("lag_s", "contact_id", "occurred_s"))
+        .group_by(*_PAIR)
+        .agg(nw.col("record").min())
+        .select(*_PAIR, *(nw.col("record").struct.field(name) for name in ("contact_id", "occurred_s")))
+    )
+    companions, siblings = nw.len().over("opportunity_key"), nw.len().over("contact_id")
+    imported = nearest.with_columns(crowd=companions.cast(nw.Float64) * siblings.cast(nw.Float64))
+    return evidence(imported, source="contact", source_id="contact_id", strength=1.0 / nw.col("crowd").sqrt())
 
 
 CREATED_WITH_OPPORTUNITY = Rule(

@@ -12,7 +12,9 @@ from crmbridge.evidence.rule import Rule, Sight, Stance, Weight, evidence
 def _find(sight: Sight) -> nw.LazyFrame[Any]:
     spans = sight.account_opportunities.select("account_id", "opportunity_key", "opened_s", "ended_s")
     earlier = (
-        sight.frames.roles.select("role_id", "person_key", "opportunity_key")
+        # One person may hold several roles on an opportunity, by several records.
+        sight.frames.roles.group_by("person_key", "opportunity_key")
+        .agg(nw.col("role_id").min())
         .join(spans, on="opportunity_key")
         .rename({"opportunity_key": "earlier_key", "opened_s": "earlier_opened_s", "ended_s": "earlier_ended_s"})
     )

@@ -14,8 +14,8 @@ def _find(sight: Sight) -> nw.LazyFrame[Any]:
     matched = (
         homeless.select("contact_id", "person_key", "email_domain")
         .join(sight.frames.account_domains, on="email_domain")
-        .join(sight.frames.opportunity_accounts, on="account_id")
-        .join(sight.proposed, on=["opportunity_key", "person_key"])
+        .join(sight.proposed, on="person_key")
+        .join(sight.frames.opportunity_accounts, on=["opportunity_key", "account_id"], how="semi")
         .with_columns(occurred_s=nw.lit(None, dtype=nw.Int64))
     )
     return evidence(matched, source="contact", source_id="contact_id")

@@ -6,7 +6,7 @@ from typing import Any
 
 import narwhals as nw
 
-from crmbridge.evidence.rule import DAY_S, Rule, Sight, Stance, Weight, evidence
+from crmbridge.evidence.rule import Rule, Sight, Stance, Weight, evidence
 
 _CROWD = 4
 """Up to this many people an activity is a conversation; beyond it, each of them was less likely there to buy."""
@@ -35,15 +35,9 @@ def directness() -> nw.Expr:
 
 
 def _find(sight: Sight) -> nw.LazyFrame[Any]:
-    logged = sight.frames.participants.filter(~nw.col("opportunity_key").is_null()).join(
-        sight.opportunities.select("opportunity_key", "latest_s", "opened_s"), on="opportunity_key"
-    )
-    timely = logged.filter(
-        nw.col("occurred_s").is_null()
-        | ((nw.col("occurred_s") <= nw.col("latest_s")) & (nw.col("occurred_s") >= nw.col("opened_s") - 730 * DAY_S))
-    )
+    logged = sight.frames.participants.filter(~nw.col("opportunity_key").is_null())
     return evidence(
-        thinned_by_crowd(sight, timely),
+        thinned_by_crowd(sight, logged),
         source="activity",
         source_id="activity_id",
         strength=directness() * nw.col("intimacy"),

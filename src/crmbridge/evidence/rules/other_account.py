@@ -10,18 +10,22 @@ from crmbridge.evidence.rule import Rule, Sight, Stance, Weight, evidence
 
 
 def _find(sight: Sight) -> nw.LazyFrame[Any]:
+    # From the pairs outwards: joining people and opportunities by account alone would pair all of a catch-all account's.
     at_home = (
-        sight.person_accounts.select("person_key", "account_id")
-        .join(sight.frames.opportunity_accounts, on="account_id")
+        sight.proposed.join(sight.person_accounts.select("person_key", "account_id").unique(), on="person_key")
+        .join(sight.frames.opportunity_accounts, on=["opportunity_key", "account_id"], how="semi")
         .select("opportunity_key", "person_key")
         .unique()
     )
+    # Where the opportunity has no account, nobody is known to be a stranger to it.
+    placed = sight.frames.opportunity_accounts.select("opportunity_key").unique()
     # People without any account are not known to be elsewhere.
     employed = sight.frames.contacts.filter(~nw.col("account_id").is_null()).group_by("person_key").agg(
         nw.col("contact_id").min()
     )
     away = (
-        sight.proposed.join(at_home, on=["opportunity_key", "person_key"], how="anti")
+        sight.proposed.join(placed, on="opportunity_key", how="semi")
+        .join(at_home, on=["opportunity_key", "person_key"], how="anti")
         .join(employed, on="person_key")
         .with_columns(occurred_s=nw.lit(None, dtype=nw.Int64))
     )

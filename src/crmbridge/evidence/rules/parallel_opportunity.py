@@ -7,12 +7,17 @@ from typing import Any
 import narwhals as nw
 
 from crmbridge.evidence.rule import DAY_S, Rule, Sight, Stance, Weight, evidence
+from crmbridge.evidence.rules.opportunity_activity import directness, thinned_by_crowd
 
 
 def _find(sight: Sight) -> nw.LazyFrame[Any]:
-    logged = sight.frames.participants.filter(~nw.col("opportunity_key").is_null() & ~nw.col("occurred_s").is_null())
-    elsewhere = logged.select(
-        "person_key", "activity_id", "occurred_s", other_key=nw.col("opportunity_key")
+    logged = sight.frames.participants.filter(~nw.col("opportunity_key").is_null())
+    elsewhere = thinned_by_crowd(sight, logged.filter(~nw.col("occurred_s").is_null())).select(
+        "person_key",
+        "activity_id",
+        "occurred_s",
+        other_key=nw.col("opportunity_key"),
+        strength=directness() * nw.col("intimacy"),
     )
     # Someone who is active here as well is no stranger here, whatever else they do.
     strangers = sight.proposed.join(
@@ -28,7 +33,7 @@ def _find(sight: Sight) -> nw.LazyFrame[Any]:
             & (nw.col("occurred_s") <= nw.col("latest_s"))
         )
     )
-    return evidence(busy, source="activity", source_id="activity_id")
+    return evidence(busy, source="activity", source_id="activity_id", strength=nw.col("strength"))
 
 
 PARALLEL_OPPORTUNITY = Rule(

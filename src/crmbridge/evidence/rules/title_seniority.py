@@ -1,4 +1,4 @@
-"""The title suggests someone who decides (or someone who does not)."""
+"""The title suggests someone who decides; other titles say nothing."""
 
 from __future__ import annotations
 
