@@ -16,8 +16,8 @@ import hashlib
 import heapq
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -30,48 +30,29 @@ import pyarrow.compute as pc
 from crmbridge import __version__
 from crmbridge import undo as undoing
 from crmbridge.adapters import registry
-from crmbridge.apply import execute
+from crmbridge.apply import execute, resume
 from crmbridge.config import Settings, in_memory, load
 from crmbridge.contract import Adapter, Health
 from crmbridge.coverage import Coverage, coverage
-from crmbridge.errors import CrmBridgeError, PlanRefused, PluginError, WorkspaceError
-from crmbridge.evidence.proof import Quality, RuleQuality, quality, rule_quality
-from crmbridge.evidence.role_names import suggest
+from crmbridge.errors import CrmBridgeError, PlanRefused, PluginError, SettingsError
+from crmbridge.evidence.replay import Proof, drawn, replay
 from crmbridge.evidence.rule import Rule
 from crmbridge.evidence.score import Keep, Scored, score
 from crmbridge.evidence.settings import RuleSettings, rules_in_force
 from crmbridge.journal import Journal, PlannedWrite, Progress, Run, RunSummary
-from crmbridge.journal.removals import observe_removals
 from crmbridge.model import Entity
-from crmbridge.plan.decide import chosen_contacts, decide
 from crmbridge.plan.file import FORMAT, SUFFIX, Plan, PlanLine, role_write
-from crmbridge.plan.policy import Decision, Policy
-from crmbridge.plan.review import Verdicts, read_verdicts, review_csv, reviewed_plan
+from crmbridge.plan.make import make_plan
+from crmbridge.plan.policy import Policy
+from crmbridge.plan.review import Verdicts, read_verdicts, reviewed_plan, write_review
 from crmbridge.plan.show import candidates_table
-from crmbridge.plan.write import write_plan
+from crmbridge.plan.standing import keyed, see_removals, stand
 from crmbridge.snapshot import Frames, PullEvent, PullSummary, Snapshot
 from crmbridge.snapshot import pull as pull_snapshot
 from crmbridge.snapshot.keep import Keeper
 from crmbridge.workspace import Workspace, private_text
 
-_PAIR = ["opportunity_key", "person_key"]
-
-
-@dataclass(frozen=True)
-class Proof:
-    """How well the rules bring back roles that people added, once those are hidden.
-
-    Attributes:
-        hidden: how many (opportunity, person) pairs were hidden.
-        overall: of all candidates that have no visible role.
-        at_threshold: precision and recall at the policy's threshold.
-        rules: each rule by itself, best recall first.
-    """
-
-    hidden: int
-    overall: Quality
-    at_threshold: tuple[float, float]
-    rules: tuple[RuleQuality, ...]
+__all__ = ["Backfill", "Bridge", "Proof", "connect"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +76,7 @@ class Backfill:
 def connect(
     settings: str | Path | Settings | None = None,
     *,
-    adapter: str | None = None,
+    adapter: str | Adapter | None = None,
     options: Mapping[str, Any] | None = None,
     workspace: str | Path | None = None,
     policy: Mapping[str, Any] | None = None,
@@ -104,29 +85,52 @@ def connect(
 
     Args:
         settings: a settings file, or settings already made; None for `crmbridge.toml`, unless `adapter` is given.
-        adapter: its name, for scripts that need no file.
-        options: the adapter's own options.
+        adapter: for scripts that need no file: its name, or one that is open already (which stays yours to close).
+        options: the options of the adapter that is named.
         workspace: the folder for snapshot, plans and journal; made where it is missing.
         policy: `[policy]` as keywords.
 
     Raises:
-        SettingsError: what is given is malformed, or both a file and an adapter are given.
+        SettingsError: what is given is malformed, or contradicts itself, such as a settings file and an adapter's name.
     """
+    is_open = adapter is not None and not isinstance(adapter, str)
+    given = {"adapter": None if is_open else adapter, "options": options, "workspace": workspace, "policy": policy}
+    if settings is not None and (doubled := [name for name, value in given.items() if value is not None]):
+        raise SettingsError(f"settings and {doubled[0]} are both given; the settings hold {doubled[0]} already")
+    if options is not None and not isinstance(adapter, str):
+        raise SettingsError("options are given without the name of an adapter")
+    opened = adapter if not isinstance(adapter, str) else None
     if isinstance(settings, Settings):
-        return Bridge(settings)
+        return Bridge(settings, adapter=opened)
+    if all(value is None for value in given.values()) and not (is_open and settings is None):
+        return Bridge(load(settings), adapter=opened)
     if adapter is None:
-        return Bridge(load(settings))
-    values: dict[str, Any] = {"crm": {"adapter": adapter, "options": dict(options or {})}, "policy": dict(policy or {})}
+        raise SettingsError("workspace or policy are given without an adapter", hint="name an adapter, or a settings file alone")
+    name = adapter if isinstance(adapter, str) else adapter.name
+    values: dict[str, Any] = {"crm": {"adapter": name, "options": dict(options or {})}, "policy": dict(policy or {})}
     if workspace is not None:
         values["workspace"] = {"folder": str(workspace)}
-    return Bridge(in_memory(values))
+    return Bridge(in_memory(values), adapter=opened)
 
 
 class Bridge:
-    """One CRM and its workspace; close it, or use it with `with`. Nothing is opened before it is needed."""
+    """One CRM and its workspace; close it, or use it with `with`. Nothing is opened before it is needed.
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    Args:
+        settings: as made by `crmbridge.config`.
+        adapter: an open CRM to use in place of the one that the settings name; it stays the caller's to close.
+        clock: gives the aware time of pulls, runs and vetoes.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        adapter: Adapter | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self.settings = settings
+        self._given_adapter = adapter
         self._clock = clock
         self._open = ExitStack()
 
@@ -143,13 +147,15 @@ class Bridge:
     @cached_property
     def adapter(self) -> Adapter:
         """The CRM, opened on first use."""
+        if self._given_adapter is not None:
+            return self._given_adapter
         cls = registry.load(self.settings.crm.adapter)
         options = self.settings.adapter_options(cls.options)
         try:
             adapter = cls(options)
         except CrmBridgeError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is the plug-in's
             # It has seen secrets: its message stays inside.
             raise PluginError(f"adapter {cls.name!r} failed to open: {type(error).__name__}") from None
         self._open.callback(adapter.close)
@@ -189,7 +195,8 @@ class Bridge:
     def pull(self, *, progress: Callable[[PullEvent], None] | None = None) -> PullSummary:
         """Copy the CRM into the snapshot; the last one stays until the new one is whole.
 
-        Roles of ours that a person removed meanwhile become vetoes.
+        Runs that were killed are settled first, by reading back: what they wrote is ours, and not evidence. Roles of ours that a
+        person removed meanwhile become vetoes.
         """
         return self._pull(progress)[0]
 
@@ -201,9 +208,8 @@ class Bridge:
             without: line ids of the plan to leave out.
         """
         with self.snapshot() as snapshot:
-            keep = Keeper(snapshot.connection)
-            frames = self._frames_now(snapshot, keep)
-            return coverage(frames, planned=_planned(snapshot, frames, plan, set(without)) if plan else None)
+            frames = stand(snapshot, self.journal).frames
+            return coverage(frames, planned=_planned(snapshot, plan, set(without)) if plan else None)
 
     def findings(self) -> pa.Table:
         """What is wrong with the data: code, entity, field, count, sample_ids, severity, meaning."""
@@ -211,7 +217,13 @@ class Bridge:
             return snapshot.findings()
 
     def table(self, entity: Entity | str) -> pa.Table:
-        """All records of an entity in the snapshot, as Arrow; `crmbridge.model.records` makes model objects of them."""
+        """All records of an entity in the snapshot, as Arrow; `crmbridge.model.records` makes model objects of them.
+
+        Raises:
+            SettingsError: there is no such entity.
+        """
+        if entity not in set(Entity):
+            raise SettingsError(f"there is no entity {str(entity)!r}; entities: {', '.join(Entity)}")
         with self.snapshot() as snapshot:
             return snapshot.table(Entity(entity))
 
@@ -227,45 +239,30 @@ class Bridge:
             max_writes: take only the most confident; overrides the policy.
             stage: told what is being computed.
         """
-        policy = self.policy if max_writes is None else self.policy.model_copy(update={"max_writes": max_writes})
+        policy = self._policy(max_writes)
         in_force = self._rules(rules)
         with self.workspace.lock("plan"), self.snapshot() as snapshot:
             keep = _ToldKeeper(snapshot, stage)
-            scored = self._score(snapshot, snapshot.frames(), keep, in_force)
-            capabilities = self.adapter.capabilities
-            frames = self._frames_now(snapshot, keep)
-            chosen = suggest(
-                scored.sight,
-                keep(chosen_contacts(frames, scored.pairs), "chosen_contacts"),
-                role_names=capabilities.role_names,
-                default_role=policy.default_role,
-                keep=keep,
-            )
-            decided = decide(
-                frames,
+            standing = stand(snapshot, self.journal)
+            # Evidence is what the CRM held at the pull; what we wrote since is none.
+            scored = self._score(snapshot, snapshot.frames(), standing.own, in_force, keep)
+            return make_plan(
+                snapshot,
+                standing,
                 scored,
-                policy,
-                chosen=chosen,
-                vetoes=_keys(snapshot, frames, self.journal.vetoes.active(), "vetoes"),
-                has_primary=capabilities.has_primary,
-                keep=keep,
-            )
-            stage("plan file")
-            basis = self._basis(snapshot, policy, in_force)
-            return write_plan(
-                snapshot.connection,
-                decided,
-                scored.reasons,
-                frames.opportunities.select("opportunity_key", "opportunity_id"),
-                rules=in_force,
+                policy=policy,
                 folder=self.workspace.plans,
                 basis=self._basis(snapshot, policy, in_force),
+                keep=keep,
             )
 
     def plans(self) -> list[Plan]:
-        """The saved plans, newest first."""
-        paths = sorted(self.workspace.plans.glob(f"*{SUFFIX}"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
-        return [Plan.read(path, workspace_id=self.journal.workspace_id) for path in paths]
+        """The saved plans that could be applied, newest first; edited, foreign or outdated files are left out."""
+        found = []
+        for path in self._plan_paths():
+            with suppress(PlanRefused):
+                found.append(Plan.read(path, workspace_id=self.journal.workspace_id))
+        return found
 
     def read_plan(self, plan: str | Path | None = None) -> Plan:
         """Open a saved plan by its id, the beginning of its id, or its path; None opens the newest.
@@ -277,15 +274,18 @@ class Bridge:
         return Plan.read(path, workspace_id=self.journal.workspace_id)
 
     def candidates(self, plan: Plan) -> pa.Table:
-        """Every candidate of a plan, also those left alone: opportunity_id, contact_id, role, is_primary, confidence, decision, reasons."""
+        """Every candidate of a plan, also those left alone.
+
+        Returns:
+            opportunity_id, contact_id, role, is_primary, confidence, decision, reasons; sorted.
+        """
         with self.snapshot() as snapshot:
             return candidates_table(snapshot.connection, plan)
 
     def review(self, plan: Plan, path: str | Path, *, link: str | None = None) -> Path:
         """Write a plan out as a CSV for people to judge; `link` may hold `{opportunity_id}`."""
         with self.snapshot() as snapshot, private_text(Path(path)) as file:
-            # The mark makes spreadsheets read the file as UTF-8.
-            file.write("\ufeff" + review_csv(plan, snapshot.connection, link=link))
+            write_review(plan, snapshot.connection, file, link=link)
         return Path(path)
 
     def import_review(self, plan: Plan, path: str | Path) -> tuple[Plan, Verdicts]:
@@ -294,7 +294,7 @@ class Bridge:
         with self.workspace.lock("plan import"):
             pairs = [(line.opportunity_id, line.contact_id) for line in verdicts.rejected]
             self.journal.vetoes.add(pairs, source="rejected", reason=f"review of {plan.id}")
-            return reviewed_plan(plan, verdicts), verdicts
+            return reviewed_plan(plan, verdicts, self.workspace.plans), verdicts
 
     # Writing
 
@@ -309,12 +309,14 @@ class Bridge:
             progress: called after each durable step.
 
         Raises:
-            PlanRefused: too old.
+            PlanRefused: too old, edited since it was read, or of another workspace.
             BlastRadiusExceeded: it changes more than the policy allows; nothing was written.
         """
-        plan.refuse_if_old(self._clock())
-        chosen, identity = _chosen_lines(plan, max_writes)
+        _refuse_negative(max_writes)
         with self.workspace.lock("apply"):
+            plan = Plan.read(plan.path, workspace_id=self.journal.workspace_id)
+            plan.refuse_if_old(self._clock())
+            chosen, identity = _chosen_lines(plan, max_writes)
             writes = (_planned_write(line, plan) for line in chosen)
             return execute(
                 self.adapter, self.journal, writes, kind="apply", plan_id=plan.id, plan_hash=identity, progress=progress
@@ -343,7 +345,9 @@ class Bridge:
         Args:
             apply: whether to write; None asks the settings (`[backfill] apply`, false by default).
             max_writes: only the most confident lines.
-            on_pull, stage, on_apply: told how far it is.
+            on_pull: called with the events of the pull.
+            stage: told what is being computed.
+            on_apply: called after each durable step.
         """
         writing = self.settings.backfill.apply if apply is None else apply
         with self.workspace.lock("backfill"):
@@ -380,18 +384,22 @@ class Bridge:
         """
         with self.snapshot() as snapshot:
             keep = Keeper(snapshot.connection)
-            frames = snapshot.frames()
-            own = self._own_roles(snapshot)
-            given = frames.roles.join(own, on="role_id", how="anti")
-            hidden = keep(_hidden(snapshot, keep(given, "given_roles"), hide_percent, seed), "hidden_roles")
-            shown = keep(given.join(hidden.select("role_id"), on="role_id", how="anti"), "shown_roles")
-            scored = self._score(snapshot, replace(frames, roles=shown), keep, self._rules(rules))
-            return _proof(scored, shown, hidden, self.policy.threshold, keep)
+            standing = stand(snapshot, self.journal)
+            in_force = self._rules(rules)
+            return replay(
+                snapshot.frames(),
+                standing.own,
+                rescore=lambda frames: self._score(snapshot, frames, standing.own, in_force, keep),
+                draw=lambda given: drawn(given, hide_percent=hide_percent, seed=seed),
+                threshold=self.policy.threshold,
+                keep=keep,
+            )
 
     # How
 
     def _pull(self, progress: Callable[[PullEvent], None] | None) -> tuple[PullSummary, int]:
         with self.workspace.lock("pull"):
+            resume(self.adapter, self.journal)
             began = self._clock()
             summary = pull_snapshot(
                 self.adapter,
@@ -401,46 +409,28 @@ class Bridge:
                 progress=progress,
             )
             with self.snapshot() as snapshot:
-                contacts = snapshot.table(Entity.CONTACT)
-                removals = observe_removals(
-                    self.journal,
-                    present_pairs=snapshot.table(Entity.CONTACT_ROLE),
-                    live_opportunity_ids=snapshot.table(Entity.OPPORTUNITY)["id"],
-                    live_contact_ids=contacts.filter(pc.is_null(contacts["merged_into_id"]))["id"],
-                    pulled_at=began,
-                )
-            return summary, removals
+                return summary, see_removals(snapshot, self.journal, pulled_at=began)
+
+    def _policy(self, max_writes: int | None) -> Policy:
+        _refuse_negative(max_writes)
+        return self.policy if max_writes is None else self.policy.model_copy(update={"max_writes": max_writes})
 
     def _rules(self, extra: Sequence[Rule]) -> tuple[Rule, ...]:
         return rules_in_force(self.settings.section("rules", RuleSettings), self.settings.weights, extra=extra)
 
-    def _score(self, snapshot: Snapshot, frames: Frames, keep: Keep, rules: tuple[Rule, ...]) -> Scored:
+    def _score(
+        self, snapshot: Snapshot, frames: Frames, own: nw.LazyFrame[Any], rules: tuple[Rule, ...], keep: Keep
+    ) -> Scored:
         settings = self.settings.section("rules", RuleSettings)
         return score(
             frames,
             as_of_s=int(snapshot.meta.as_of.timestamp()),
-            own_role_ids=self._own_roles(snapshot),
+            own_role_ids=own,
             rules=rules,
             windows=settings.windows,
             prior_bits=settings.prior_bits,
             keep=keep,
         )
-
-    def _own_roles(self, snapshot: Snapshot) -> nw.LazyFrame[Any]:
-        return _lazy(snapshot, self.journal.own_role_ids(), "own_role_ids")
-
-    def _frames_now(self, snapshot: Snapshot, keep: Keep) -> Frames:
-        """The snapshot's frames with the roles that were written since it was pulled."""
-        frames = snapshot.frames()
-        pairs = _keys(snapshot, frames, self.journal.own_pairs(written_before=self._clock()), "own_pairs")
-        fresh = pairs.join(frames.roles.select(*_PAIR), on=_PAIR, how="anti").with_columns(
-            role_id=nw.lit("written since the pull"),
-            role=nw.lit(None, dtype=nw.String),
-            is_primary=nw.lit(value=False),
-            created_s=nw.lit(None, dtype=nw.Int64),
-        )
-        columns = ("role_id", *_PAIR, "contact_id", "role", "is_primary", "created_s")
-        return replace(frames, roles=keep(nw.concat([frames.roles.select(*columns), fresh.select(*columns)]), "roles_now"))
 
     def _basis(self, snapshot: Snapshot, policy: Policy, rules: tuple[Rule, ...]) -> dict[str, Any]:
         evidence = self.settings.section("rules", RuleSettings).model_dump(mode="json")
@@ -457,20 +447,25 @@ class Bridge:
             "basis_sha256": hashlib.sha256(basis.encode()).hexdigest(),
         }
 
+    def _plan_paths(self) -> list[Path]:
+        paths = self.workspace.plans.glob(f"*{SUFFIX}")
+        return sorted(paths, key=lambda path: (-path.stat().st_mtime_ns, path.name))
+
     def _plan_path(self, plan: str | Path | None) -> Path:
-        paths = sorted(self.workspace.plans.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime_ns)
+        paths = self._plan_paths()
         if plan is None:
             if not paths:
                 raise PlanRefused("there is no plan yet", hint="crmbridge plan")
-            return paths[-1]
-        if Path(plan).is_file():
-            return Path(plan)
-        found = [path for path in paths if path.name.startswith(str(plan))]
-        if len(found) != 1:
-            what = "several plans begin with" if found else "there is no plan"
-            known = ", ".join(path.name.removesuffix(SUFFIX) for path in (found or paths)[-5:]) or "none yet"
-            raise PlanRefused(f"{what} {str(plan)!r}", hint=f"plans: {known}")
-        return found[0]
+            return paths[0]
+        found = [path for path in paths if str(plan) and path.name.startswith(str(plan))]
+        if len(found) == 1:
+            return found[0]
+        with suppress(OSError, ValueError):  # a word too long for a file's name, or with a NUL in it, is no file
+            if Path(plan).is_file():
+                return Path(plan)
+        what = "several plans begin with" if found else "there is no plan"
+        known = ", ".join(path.name.removesuffix(SUFFIX) for path in (found or paths)[:5]) or "none yet"
+        raise PlanRefused(f"{what} {str(plan)!r}", hint=f"plans: {known}")
 
 
 class _ToldKeeper(Keeper):
@@ -485,29 +480,15 @@ class _ToldKeeper(Keeper):
         return super().__call__(frame, name)
 
 
-def _lazy(snapshot: Snapshot, table: pa.Table, name: str) -> nw.LazyFrame[Any]:
-    """Make a small table joinable with the snapshot's frames."""
-    snapshot.connection.register("incoming", table)
-    snapshot.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS FROM incoming')
-    snapshot.connection.unregister("incoming")
-    return nw.from_native(snapshot.connection.table(f'temp.main."{name}"'))
-
-
-def _keys(snapshot: Snapshot, frames: Frames, pairs: pa.Table, name: str) -> nw.LazyFrame[Any]:
-    """Find the keys of (opportunity_id, contact_id): opportunity_key, person_key, contact_id; unknown ids drop out."""
-    wanted = _lazy(snapshot, pairs.select(["opportunity_id", "contact_id"]), name)
-    return wanted.join(frames.opportunities.select("opportunity_id", "opportunity_key"), on="opportunity_id").join(
-        frames.contacts.select("contact_id", "person_key"), on="contact_id"
-    ).select(*_PAIR, "contact_id")
-
-
-def _planned(snapshot: Snapshot, frames: Frames, plan: Plan, without: set[str]) -> nw.LazyFrame[Any]:
+def _planned(snapshot: Snapshot, plan: Plan, without: set[str]) -> nw.LazyFrame[Any]:
     lines = plan.table()
-    kept = lines.filter(pa.array([line_id not in without for line_id in lines["line_id"].to_pylist()], pa.bool_()))
-    wanted = _lazy(snapshot, kept.select(["opportunity_id", "contact_id", "is_primary"]), "planned_lines")
-    return wanted.join(frames.opportunities.select("opportunity_id", "opportunity_key"), on="opportunity_id").join(
-        frames.contacts.select("contact_id", "person_key"), on="contact_id"
-    )
+    kept = lines.filter(pc.invert(pc.is_in(lines["line_id"], pa.array(sorted(without), pa.string()))))
+    return keyed(snapshot, kept.select(["opportunity_id", "contact_id", "is_primary"]), "planned_lines")
+
+
+def _refuse_negative(max_writes: int | None) -> None:
+    if max_writes is not None and max_writes < 0:
+        raise SettingsError(f"max_writes is {max_writes}; allowed: 0 or more")
 
 
 def _chosen_lines(plan: Plan, max_writes: int | None) -> tuple[Iterable[PlanLine], str]:
@@ -524,28 +505,3 @@ def _chosen_lines(plan: Plan, max_writes: int | None) -> tuple[Iterable[PlanLine
 def _planned_write(line: PlanLine, plan: Plan) -> PlannedWrite:
     detail = {"confidence": line.confidence, "reasons": [reason.model_dump(mode="json") for reason in line.reasons]}
     return PlannedWrite(line_id=line.line_id, write=role_write(line, plan.id), detail=detail)
-
-
-def _hidden(snapshot: Snapshot, given: nw.LazyFrame[Any], hide_percent: int, seed: int) -> nw.LazyFrame[Any]:
-    """A seeded share of the roles; a hash that is the same on every machine and version decides."""
-    if not 1 <= hide_percent <= 99:
-        raise WorkspaceError(f"hide_percent is {hide_percent}; allowed: 1 to 99")
-    drawn = "('0x' || substr(sha256(role_id || $seed), 1, 8))::BIGINT % 100"
-    query = f"SELECT * FROM ({given.to_native().sql_query()}) WHERE {drawn.replace('$seed', repr(str(int(seed))))} < {int(hide_percent)}"
-    return nw.from_native(snapshot.connection.sql(query))
-
-
-def _proof(
-    scored: Scored, shown: nw.LazyFrame[Any], hidden: nw.LazyFrame[Any], threshold: float, keep: Keep
-) -> Proof:
-    visible = shown.select(*_PAIR).unique()
-    right = keep(hidden.select(*_PAIR).unique().join(visible, on=_PAIR, how="anti"), "right_pairs")
-    candidates = keep(scored.pairs.join(visible, on=_PAIR, how="anti"), "open_pairs")
-    reasons = scored.reasons.join(visible, on=_PAIR, how="anti")
-    taken = candidates.filter((nw.col("confidence") >= threshold) & nw.col("has_other_proposal"))
-    marked = taken.join(right.with_columns(hit=nw.lit(1)), on=_PAIR, how="left")
-    counts = marked.select(n=nw.len(), hits=nw.col("hit").sum()).collect("pyarrow").to_native().to_pylist()[0]
-    overall = quality(candidates, right)
-    hits, n = int(counts["hits"] or 0), int(counts["n"])
-    at_threshold = (hits / n if n else 0.0, hits / overall.right if overall.right else 0.0)
-    return Proof(overall.right, overall, at_threshold, tuple(rule_quality(reasons, right)))

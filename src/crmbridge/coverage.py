@@ -115,8 +115,8 @@ def _gap(flag: str) -> tuple[nw.Expr, nw.Expr]:
 
 
 def _exact(row: dict[str, Any]) -> dict[str, Any]:
-    zero = Decimal("0.0000")
-    return {
-        name: (value if value is not None else zero) if name.endswith("amount") else value if name in {"state", "currency"} else int(value)
-        for name, value in row.items()
-    }
+    """Give counts as whole numbers, whatever the engine sums them into, and sums of nothing their zero."""
+    texts, zero = ("state", "currency"), Decimal("0.0000")
+    amounts = {name: zero if value is None else value for name, value in row.items() if name.endswith("amount")}
+    counts = {name: int(value) for name, value in row.items() if name not in amounts and name not in texts}
+    return {name: row[name] for name in texts} | amounts | counts

@@ -9,6 +9,8 @@ import json
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
+
 from crmbridge.contract import Outcome, PairState, Receipt, RoleWrite
 from crmbridge.journal.records import PlannedWrite, Run
 
@@ -91,3 +93,27 @@ def _state(json_text: str) -> PairState:
 
 def _state_json(state: PairState) -> str:
     return state.model_dump_json() if state.rows or state.primary_contact_id is not None else EMPTY_STATE
+
+
+_OWN_ROLES = pa.schema(
+    [
+        pa.field("role_id", pa.string()),
+        pa.field("opportunity_id", pa.string()),
+        pa.field("contact_id", pa.string()),
+        pa.field("role", pa.string()),
+        pa.field("is_primary", pa.bool_()),
+        pa.field("since", pa.timestamp("us", tz="UTC")),
+        pa.field("ended_at", pa.timestamp("us", tz="UTC")),
+        pa.field("ended_by", pa.string()),
+    ]
+)
+
+
+def own_roles(found: list[tuple[Any, ...]]) -> pa.Table:
+    """Rows of `own_role` with their intent as columns."""
+    read = [
+        (*row[:4], bool(row[4]), datetime.fromisoformat(row[5]), row[6] and datetime.fromisoformat(row[6]), row[7])
+        for row in found
+    ]
+    columns = list(zip(*read, strict=True)) or [()] * len(_OWN_ROLES)
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, _OWN_ROLES, strict=True)], schema=_OWN_ROLES)

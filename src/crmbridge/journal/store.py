@@ -373,6 +373,19 @@ class Journal:
         found = self._database.rows("SELECT DISTINCT role_id FROM own_role WHERE ended_at IS NULL ORDER BY role_id")
         return pa.table({"role_id": pa.array([role_id for (role_id,) in found], pa.string())})
 
+    def own_roles(self) -> pa.Table:
+        """Every role row that we ever wrote, also those that are gone, ordered by id of row and run.
+
+        Returns:
+            role_id, opportunity_id, contact_id, role and is_primary as they were written, since, ended_at and ended_by
+            (`undone` or `removed`; both null while the role stands).
+        """
+        found = self._database.rows(
+            """SELECT role_id, o.opportunity_id, o.contact_id, role, is_primary, since, ended_at, ended_by
+            FROM own_role o JOIN intent i USING (run_id, key) ORDER BY role_id, run_id"""
+        )
+        return rows.own_roles(found)
+
     def own_pairs(self, *, written_before: datetime) -> pa.Table:
         """Pairs whose role of ours was written before a time and has nothing of ours on its way, as two columns."""
         found = self._database.rows(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
 from typing import Any
 
 import narwhals as nw
@@ -38,6 +37,7 @@ def decide(
     *,
     chosen: nw.LazyFrame[Any],
     vetoes: nw.LazyFrame[Any],
+    primaries: nw.LazyFrame[Any],
     has_primary: bool,
     keep: Keep,
 ) -> Decided:
@@ -49,11 +49,12 @@ def decide(
         policy: what the plan may contain.
         chosen: what `chosen_contacts` picked, with the `role` each would get (`evidence.role_names.suggest`); it may be null.
         vetoes: opportunity_key, person_key that must never be added.
+        primaries: opportunity_key, primary_contact_id of the opportunities that have one, whoever it is.
         has_primary: whether the CRM knows a primary contact.
         keep: computes a lazy frame once.
     """
     in_scope = keep(_scope(frames, policy), "in_scope")
-    judged = keep(_judge(frames, scored, policy, in_scope, chosen, vetoes), "judged")
+    judged = keep(_judge(frames, scored, policy, in_scope, chosen, vetoes, primaries), "judged")
     candidates = keep(_with_primary(_ranked(judged, policy), policy, has_primary=has_primary), "candidates")
     keep.forget("judged")
     return Decided(candidates, in_scope)
@@ -64,8 +65,7 @@ def _scope(frames: Frames, policy: Policy) -> nw.LazyFrame[Any]:
     if policy.opportunities != "all":
         scope = scope.filter(nw.col("is_closed") == (policy.opportunities == "closed"))
     if policy.closed_since is not None:
-        since_s = int(datetime.combine(policy.closed_since, time(), UTC).timestamp())
-        scope = scope.filter(~nw.col("is_closed") | (nw.col("close_s") >= since_s))
+        scope = scope.filter(~nw.col("is_closed") | (nw.col("close_date") >= policy.closed_since))
     for column, wanted in (
         ("owner_id", policy.owners),
         ("team", policy.teams),
@@ -81,11 +81,12 @@ def chosen_contacts(frames: Frames, pairs: nw.LazyFrame[Any]) -> nw.LazyFrame[An
     """Pick the record of each person that stands for them on an opportunity: of its account first, then who still works there.
 
     Args:
+        frames: the resolved frames.
         pairs: opportunity_key, person_key.
 
     Returns:
-        opportunity_key, person_key, contact_id, title, on_account, has_left, is_employee (any record), account_type, email_domain;
-        people without a contact are missing.
+        opportunity_key, person_key, contact_id, title, on_account, has_left, is_employee (any record), account_type,
+        email_domain; people without a contact are missing.
     """
     here = frames.opportunity_accounts.with_columns(here=nw.lit(1))
     records = (
@@ -122,16 +123,12 @@ def _judge(
     in_scope: nw.LazyFrame[Any],
     chosen: nw.LazyFrame[Any],
     vetoes: nw.LazyFrame[Any],
+    primaries: nw.LazyFrame[Any],
 ) -> nw.LazyFrame[Any]:
     def flagged(pairs: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:
         return pairs.unique().with_columns(nw.lit(1).alias(name))
 
     held = frames.roles.group_by("opportunity_key").agg(nw.col("person_key").n_unique().cast(nw.Int64).alias("held"))
-    primaries = (
-        frames.roles.filter(nw.col("is_primary"))
-        .group_by("opportunity_key")
-        .agg(nw.col("contact_id").min().alias("primary_contact_id"))
-    )
     facts = (
         scored.pairs.join(flagged(in_scope, "in_scope"), on="opportunity_key", how="left")
         .join(chosen.drop("title"), on=_PAIR, how="left")
@@ -147,8 +144,8 @@ def _judge(
 
 def _objections(policy: Policy) -> list[tuple[Decision, nw.Expr]]:
     """Every ground for leaving a candidate alone, in the documented order."""
-    types = [name.lower() for name in policy.exclude_account_types]
-    domains = [name.lower() for name in policy.exclude_email_domains]
+    types = [name.strip().lower() for name in policy.exclude_account_types]
+    domains = [name.lower().strip(" @.") for name in policy.exclude_email_domains]
     grounds = [
         (Decision.OUT_OF_SCOPE, nw.col("in_scope").is_null()),
         (Decision.HAS_ROLE, ~nw.col("has_role").is_null()),
@@ -159,7 +156,7 @@ def _objections(policy: Policy) -> list[tuple[Decision, nw.Expr]]:
     if policy.exclude_left:
         grounds.append((Decision.LEFT_COMPANY, nw.col("has_left")))
     if types:
-        stranger = ~nw.col("on_account") & nw.col("account_type").str.to_lowercase().is_in(types)
+        stranger = ~nw.col("on_account") & nw.col("account_type").str.strip_chars().str.to_lowercase().is_in(types)
         grounds.append((Decision.EXCLUDED_ACCOUNT, stranger))
     if domains:
         grounds.append((Decision.EXCLUDED_DOMAIN, nw.col("email_domain").is_in(domains)))

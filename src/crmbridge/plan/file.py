@@ -1,8 +1,8 @@
 """The plan as a file: one JSON document per line, the header first; reviewable, diffable, hashed, applied exactly as it reads.
 
-The header says what the plan came from (workspace, snapshot, policy) and carries the hash of the body; the plan's id is the hash of
-the header. An edited, foreign or newer file is refused. Beside it lies `<plan id>.candidates.parquet`: every candidate, also those
-left alone, with confidence and reasons.
+The header says what the plan came from (workspace, snapshot, policy) and carries the hash of the body; the plan's id is the hash
+of the header. An edited, foreign or newer file is refused. Beside it lies `<plan id>.candidates.parquet`: every candidate, also
+those left alone, with confidence and reasons.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from io import BufferedReader
-from typing import Any
+from pathlib import Path
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -149,7 +148,7 @@ class Plan:
 
     def table(self) -> pa.Table:
         """The lines as columns, for joins and exports."""
-        import pyarrow.json  # noqa: PLC0415
+        import pyarrow.json
 
         if not self.header.lines:
             return LINE_SCHEMA.empty_table()
@@ -240,14 +239,17 @@ LINE_SCHEMA = pa.schema(
 
 def _read_header(line: bytes, path: Path) -> PlanHeader:
     try:
-        document: dict[str, Any] = json.loads(line)
-        plan_id, found = document.pop("plan_id"), document.get("format")
-    except (ValueError, KeyError, AttributeError):
-        raise PlanRefused(f"{path.name} is not a crmbridge plan", hint="crmbridge plan makes one") from None
-    if found != FORMAT:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or "plan_id" not in document:
+        raise PlanRefused(f"{path.name} is not a crmbridge plan", hint="crmbridge plan makes one")
+    if document.get("format") != FORMAT:
         raise PlanRefused(
-            f"the plan {path.name} has format {found!r}; this version reads format {FORMAT}", hint="crmbridge plan"
+            f"the plan {path.name} has format {document.get('format')!r}; this version reads format {FORMAT}",
+            hint="crmbridge plan makes a new one",
         )
+    plan_id = document.pop("plan_id")
     try:
         header = PlanHeader.model_validate(document)
     except ValidationError:
@@ -260,7 +262,7 @@ def _read_header(line: bytes, path: Path) -> PlanHeader:
 def _edited(path: Path) -> PlanRefused:
     return PlanRefused(
         f"the plan {path.name} was edited: its content does not match its hash; nothing was written",
-        hint="reject lines by review instead: crmbridge plan review, then crmbridge plan import",
+        hint="reject lines by review instead (crmbridge plan review), or make a new plan: crmbridge plan",
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,40 +76,62 @@ def write_plan(
     Raises:
         WorkspaceError: the folder cannot be written.
     """
-    draft = folder / f".{os.getpid()}.draft"
-    candidates = draft.with_suffix(".parquet")
-    try:
+    with work_folder(folder) as work:
+        lines, candidates = work / "lines.jsonl", work / "candidates.parquet"
         with _Views(connection, plan_candidates=decided.candidates, plan_reasons=reasons, plan_opportunities=opportunities):
             connection.execute(_REASON_LISTS)
-            connection.execute(f"COPY ({_LINES}) TO '{_quoted(draft)}' (FORMAT JSON)")
+            connection.execute(f"COPY ({_LINES}) TO '{_quoted(lines)}' (FORMAT JSON)")
             connection.execute(f"COPY ({_CANDIDATES}) TO '{_quoted(candidates)}' (FORMAT PARQUET, COMPRESSION ZSTD)")
+            connection.execute("DROP TABLE reason_lists")
             figures = _figures(connection, decided)
-        header = PlanHeader(**basis, **figures, rules={rule.name: rule.reason for rule in rules}, body_sha256=_sha256(draft))
-        candidates.chmod(0o600)
-        candidates.replace(folder / f"{header.plan_id}.candidates.parquet")
-        return place(header, draft, folder)
-    except (OSError, duckdb.IOException) as error:
+        sentences = {rule.name: rule.reason for rule in rules}
+        header = PlanHeader(**basis, **figures, rules=sentences, body_sha256=file_sha256(lines))
+        return place(header, lines, folder, candidates=candidates)
+
+
+@contextmanager
+def work_folder(folder: Path) -> Iterator[Path]:
+    """A private folder for drafts, empty at first and gone afterwards; what a killed run left there goes too.
+
+    Raises:
+        WorkspaceError: the disk is full, or the folder cannot be written.
+    """
+    work = folder / ".draft"
+    try:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(mode=0o700)
+        yield work
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
         raise WorkspaceError(
-            f"the plan could not be written to {folder.name}/ ({_why(error)}); no plan was made",
+            f"the plan could not be written to {folder} ({_why(error)}); no plan was made",
             hint="free some space, or look at the folder's permissions, then run the same command again",
         ) from None
     finally:
-        draft.unlink(missing_ok=True)
-        candidates.unlink(missing_ok=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
-def place(header: PlanHeader, body: Path, folder: Path) -> Plan:
-    """Put header and body together under the plan's name: either whole or not at all, readable by the owner only."""
-    target = folder / f"{header.plan_id}{SUFFIX}"
-    partial = target.with_suffix(".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def place(header: PlanHeader, body: Path, folder: Path, *, candidates: Path | None = None) -> Plan:
+    """Put header and body together under the plan's name: either whole or not at all, readable by the owner only.
+
+    Args:
+        header: of the plan.
+        body: its lines, in the work folder.
+        folder: of the plans.
+        candidates: of an original plan, in the work folder; moved beside the plan, just before it.
+    """
+    plan = Plan(header, folder / f"{header.plan_id}{SUFFIX}")
+    whole = body.with_name("whole")
+    descriptor = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file, body.open("rb") as lines:
         file.write(header.first_line())
         shutil.copyfileobj(lines, file, _COPY_BUFFER_BYTES)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(target)
-    return Plan(header, target)
+    if candidates is not None:
+        candidates.chmod(0o600)
+        candidates.replace(plan.candidates_path)
+    whole.replace(plan.path)
+    return plan
 
 
 class _Views:
@@ -143,7 +166,8 @@ def _figures(connection: duckdb.DuckDBPyConnection, decided: Decided) -> dict[st
     }
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """The hash of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MEMORY_LIMIT = "3GB"
 _PULL_AGAIN = "run `crmbridge pull`"
 _MAKE_ROOM = "see that the folder can be written and has free space, then run `crmbridge pull` again"
@@ -37,6 +37,8 @@ class SnapshotMeta:
         as_of: when it was pulled, aware UTC.
         time_zone: the organisation's, an IANA name.
         entities: what the CRM has; the tables of other entities are empty.
+        role_names: the roles the CRM offers, in its order; empty where any text is allowed.
+        has_primary: whether the CRM knows a primary contact.
     """
 
     snapshot_id: str
@@ -45,6 +47,8 @@ class SnapshotMeta:
     as_of: datetime
     time_zone: str
     entities: frozenset[Entity]
+    role_names: tuple[str, ...]
+    has_primary: bool
 
 
 class Snapshot:
@@ -145,8 +149,9 @@ def _attach_for_reading(connection: duckdb.DuckDBPyConnection, path: Path) -> Sn
 
 
 def _read_meta(connection: duckdb.DuckDBPyConnection) -> SnapshotMeta:
-    row = connection.execute("SELECT snapshot_id, fingerprint, adapter, epoch_us(as_of), time_zone FROM meta.snapshot").fetchone()
-    snapshot_id, fingerprint, adapter, as_of_us, time_zone = row or ("",) * 5
+    ((snapshot_id, fingerprint, adapter, as_of_us, time_zone, role_names, has_primary),) = connection.execute(
+        "SELECT snapshot_id, fingerprint, adapter, epoch_us(as_of), time_zone, role_names, has_primary FROM meta.snapshot"
+    ).fetchall()
     present = connection.execute("SELECT entity FROM meta.entities WHERE is_present").fetchall()
     return SnapshotMeta(
         snapshot_id=snapshot_id,
@@ -155,6 +160,8 @@ def _read_meta(connection: duckdb.DuckDBPyConnection) -> SnapshotMeta:
         as_of=datetime.fromtimestamp(as_of_us // 1_000_000, UTC).replace(microsecond=as_of_us % 1_000_000),
         time_zone=time_zone,
         entities=frozenset(Entity(entity) for (entity,) in present),
+        role_names=tuple(role_names),
+        has_primary=has_primary,
     )
 
 

@@ -1,0 +1,1 @@
+"""Plans: the policy, the decisions, the file that people review, and what is applied exactly as it reads."""
