@@ -207,7 +207,9 @@ def test_a_response_counts_within_the_lookback_before_the_close(world, day, is_f
 
 
 def test_a_response_speaks_for_its_account_only_and_no_answer_says_nothing(world):
-    world.opportunity(1, "a", closed=50).opportunity(2, "b", closed=50).contact("c1", 1, "a").contact("c2", 2, "b").response("m1", 1)
+    world.opportunity(1, "a", closed=50).opportunity(2, "b", closed=50).contact("c1", 1, "a").contact("c2", 2, "b").response(
+        "m1", 1
+    )
     world.response("m2", 2).rows["responses"][-1]["has_responded"] = False
     judged = world.judged()
     assert set(judged.pairs) == {(1, 1)}

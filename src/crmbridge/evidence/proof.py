@@ -23,7 +23,7 @@ class Quality:
     Attributes:
         average_precision: the mean precision over the recalls, 0 to 1; right pairs that were never ranked count as missed.
         best_f1: the best harmonic mean of precision and recall over all thresholds, 0 to 1.
-        best_threshold: the score at which it is reached; None where nothing was ranked.
+        best_threshold: the score at which it is reached; None where nothing right was ranked.
         precision_at_best, recall_at_best: at that threshold.
         found: right pairs ranked at all.
         right: right pairs there are.
@@ -85,7 +85,7 @@ def rule_quality(reasons: nw.LazyFrame[Any], right: nw.LazyFrame[Any]) -> list[R
 
 
 def _judge(steps: pa.Table, score: str, total: int) -> Quality:
-    if not len(steps) or not total:
+    if not pc.sum(steps["hit"]).as_py():
         return Quality(0.0, 0.0, None, 0.0, 0.0, 0, total, int(pc.sum(steps["n"]).as_py() or 0))
     hits = pc.cumulative_sum(pc.cast(steps["hit"], pa.float64()))
     taken = pc.cumulative_sum(pc.cast(steps["n"], pa.float64()))

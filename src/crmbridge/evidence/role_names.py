@@ -41,18 +41,20 @@ def suggest(
     Returns:
         `chosen` with a further column `role` (null for blank).
     """
-    titles = keep(_title_roles(sight, role_names), "title_roles")
-    fields = keep(_field_roles(sight.frames), "field_roles")
+    # What the CRM no longer allows teaches nothing: it would be refused.
+    given = sight.frames.roles.filter(nw.col("role").str.strip_chars() != "")
+    if role_names:
+        given = given.filter(nw.col("role").is_in(list(role_names)))
+    titles = keep(_title_roles(sight, given, role_names), "title_roles")
+    fields = keep(_field_roles(sight.frames, given), "field_roles")
     named = chosen.join(titles, on="title", how="left").join(fields, on=_PAIR, how="left")
     role = nw.coalesce(nw.col("field_role"), nw.col("title_role"), nw.lit(default_role, dtype=nw.String))
     return named.with_columns(role=role).select(*chosen.collect_schema().names(), "role")
 
 
-def _title_roles(sight: Sight, role_names: Sequence[str]) -> nw.LazyFrame[Any]:
-    frames, classes = sight.frames, sight.titles
-    history = frames.roles.select("contact_id", "role").join(
-        frames.contacts.select("contact_id", "title"), on="contact_id"
-    )
+def _title_roles(sight: Sight, given: nw.LazyFrame[Any], role_names: Sequence[str]) -> nw.LazyFrame[Any]:
+    classes = sight.titles
+    history = given.select("contact_id", "role").join(sight.frames.contacts.select("contact_id", "title"), on="contact_id")
     learned = learned_roles(history, classes=classes, min_rows=_MIN_ROWS, min_share=_MIN_SHARE).select("title_key", "role")
     by_title = learned.rename({"role": "exact_role"})
     by_class = learned.rename({"role": "class_role", "title_key": "class_key"})
@@ -64,19 +66,19 @@ def _title_roles(sight: Sight, role_names: Sequence[str]) -> nw.LazyFrame[Any]:
     return joined.select("title", title_role=nw.coalesce(nw.col("exact_role"), nw.col("class_role"), mapped))
 
 
-def _field_roles(frames: Frames) -> nw.LazyFrame[Any]:
+def _field_roles(frames: Frames, given: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     """The role that people named by a contact field usually get; where several fields name one person, the surest."""
     lookups = frames.lookups.select(*_PAIR, "field").unique()
-    given = frames.roles.filter(nw.col("role") != "").select(*_PAIR, "role").unique()
-    counted = lookups.join(given, on=_PAIR).group_by("field", "role").agg(nw.len().cast(nw.Int64).alias("n"))
-    with_total = counted.with_columns(total=nw.col("n").sum().over("field"))
-    usual = (
-        with_total.filter((nw.col("total") >= _MIN_ROWS) & (nw.col("n") >= nw.col("total") * _MIN_SHARE))
-        .group_by("field")
-        .agg(nw.col("role").last(order_by=["n", "role"]).alias("field_role"), nw.col("n").max())
+    roles = given.select(*_PAIR, "role").unique()
+    counted = lookups.join(roles, on=_PAIR).group_by("field", "role").agg(nw.len().cast(nw.Int64).alias("n"))
+    # More than half of the rows: no field has two usual roles.
+    usual = counted.with_columns(total=nw.col("n").sum().over("field")).filter(
+        (nw.col("total") >= _MIN_ROWS) & (nw.col("n") >= nw.col("total") * _MIN_SHARE)
     )
     return (
         lookups.join(usual, on="field")
+        .select(*_PAIR, surest=nw.struct("n", "role"))
         .group_by(*_PAIR)
-        .agg(nw.col("field_role").last(order_by=["n", "field_role"]))
+        .agg(nw.col("surest").max())
+        .select(*_PAIR, field_role=nw.col("surest").struct.field("role"))
     )

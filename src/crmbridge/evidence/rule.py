@@ -1,9 +1,9 @@
 """What a rule of evidence is, and what it gets to look at.
 
-A rule turns the snapshot's frames into evidence: one row per (opportunity, person, source record). A rule that *proposes* brings a
-pair into play; a rule that *supports* only weighs pairs that another rule proposed, so that a title or an e-mail domain never makes
-an account of 100,000 contacts explode. People add their own under the entry point group `crmbridge.rules`, or pass them to
-`Bridge.plan(rules=...)`.
+A rule turns the snapshot's frames into evidence: rows of (opportunity, person, source record); a source record counts once per
+pair, however often it is found. A rule that *proposes* brings a pair into play; a rule that *supports* only weighs pairs that
+another rule proposed, so that a title or an e-mail domain never makes an account of 100,000 contacts explode. People add
+their own under the entry point group `crmbridge.rules`, or pass them to `Bridge.plan(rules=...)`.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Sight:
     Attributes:
         frames: the resolved frames of the snapshot; roles written by crmbridge itself are already left out.
         opportunities: opportunity_key, opened_s, ended_s (close or `as_of`), latest_s (the last moment evidence may carry).
-        account_opportunities: account_id, opportunity_key, opened_s, ended_s, latest_s, alive (how many of the account's opportunities
-            were alive during this one, itself included); catch-all accounts are left out.
+        account_opportunities: account_id, opportunity_key, opened_s, ended_s, latest_s, alive (how many of the account's
+            opportunities were alive during this one, itself included); catch-all accounts are left out.
         person_accounts: person_key, account_id, contact_id: where people belong: own account, relation, or e-mail domain.
         titles: what `evidence.titles.classify` says of every title.
         pairs: opportunity_key, person_key of the pairs in play; None for a rule that proposes.
@@ -113,7 +113,8 @@ class Rule:
         stance: proposes or supports.
         weight: the default weight; `[weights]` in the settings overrides it.
         reason: the sentence a person reads, without a full stop, such as "took part in an activity on the opportunity".
-        find: gives the evidence: n rows of `EVIDENCE_COLUMNS`; `occurred_s` may be null, `strength` lies in (0, 1].
+        find: gives the evidence: n rows of `EVIDENCE_COLUMNS`; `occurred_s` may be null, `strength` lies in (0, 1]
+            (more counts as 1).
         is_campaign: campaign evidence never carries a pair over the threshold by itself, and is reported apart.
     """
 

@@ -1,7 +1,7 @@
 """From evidence to confidence: a prior plus a sum of bits, every part of it kept.
 
-confidence = 1 / (1 + 2^-(prior + sum of bits)). Per rule the strongest item counts after decay, plus a capped bonus for repeats, so
-that forty e-mails are not certainty. `docs/evidence.md` says it at length.
+confidence = 1 / (1 + 2^-(prior + sum of bits)). Per rule the strongest item counts after decay, plus a capped bonus for
+repeats, so that forty e-mails are not certainty. `docs/evidence.md` says it at length.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Scored:
 
     Attributes:
         reasons: one row per (opportunity_key, person_key, rule): items, bits, occurred_s, source_entity, source_id.
-        pairs: one row per (opportunity_key, person_key): bits, bits_without_campaign, confidence, confidence_without_campaign,
-            has_other_proposal (some proposing rule other than a campaign's speaks for the pair). bits = prior_bits + the sum of the
-            reasons' bits, which are whole hundredths.
+        pairs: one row per (opportunity_key, person_key): bits (the prior and the sum of the reasons' bits, which are whole
+            hundredths), bits_without_campaign, confidence, confidence_without_campaign, has_other_proposal (some proposing rule
+            other than a campaign's speaks for the pair).
         rules: the rules in force, in order.
         sight: what the rules looked at.
     """
@@ -155,8 +155,8 @@ def _spans(frames: Frames, windows: Windows, as_of_s: int) -> nw.LazyFrame[Any]:
 def _account_opportunities(frames: Frames, spans: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     """Every opportunity of every account with its span, and how many of the account's were alive during it.
 
-    An account of very many opportunities is a catch-all ("Individuals"): what happens there speaks for none of them, and pairing its
-    people with its opportunities would cost without end; it is left out.
+    An account of very many opportunities is a catch-all ("Individuals"): what happens there speaks for none of them, and
+    pairing its people with its opportunities would cost without end; it is left out.
     """
     here = frames.opportunity_accounts.join(spans, on="opportunity_key")
     usual = (
@@ -224,12 +224,13 @@ def _weigh(rule: Rule, sight: Sight) -> nw.LazyFrame[Any]:
 
 def _heard(rule: Rule, sight: Sight) -> nw.LazyFrame[Any]:
     """A rule's evidence with the share of its bits that is left; what came too late or is too faint is gone."""
+    strength = nw.when(nw.col("strength") > 1).then(nw.lit(1.0)).otherwise(nw.col("strength"))
     return (
         _found(rule, sight)
         .filter(~nw.col("person_key").is_null())
         .join(sight.opportunities, on="opportunity_key")
         .filter(nw.col("occurred_s").is_null() | (nw.col("occurred_s") <= nw.col("latest_s")))
-        .with_columns(share=nw.min_horizontal(nw.col("strength"), nw.lit(1.0)) * _decay(rule.weight))
+        .with_columns(share=strength * _decay(rule.weight))
         .filter(nw.col("share") >= FAINT_SHARE)
     )
 

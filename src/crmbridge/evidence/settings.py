@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import metadata
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crmbridge.errors import PluginError, SettingsError
-from crmbridge.evidence.rule import Rule, Windows
+from crmbridge.evidence.rule import Rule, Weight, Windows
 from crmbridge.evidence.rules import BUILT_IN
 from crmbridge.evidence.score import PRIOR_BITS
 
@@ -45,7 +45,7 @@ def rules_in_force(
         extra: rules of a script.
 
     Raises:
-        SettingsError: a name that is no rule.
+        SettingsError: a name that is no rule, or bits out of range.
         PluginError: an unknown, broken or doubled plug-in.
     """
     built_in = {rule.name: rule for rule in BUILT_IN}
@@ -53,10 +53,15 @@ def rules_in_force(
     kept = [rule for name, rule in built_in.items() if name not in settings.disabled]
     rules = [*kept, *(_plugin(name) for name in settings.plugins), *extra]
     _refuse_unknown("[weights]", bits, {*built_in, *(rule.name for rule in rules)})
-    return tuple(
-        replace(rule, weight=rule.weight.model_copy(update={"bits": bits[rule.name]})) if rule.name in bits else rule
-        for rule in rules
-    )
+    return tuple(_with_bits(rule, bits[rule.name]) if rule.name in bits else rule for rule in rules)
+
+
+def _with_bits(rule: Rule, bits: float) -> Rule:
+    try:
+        weight = Weight.model_validate(rule.weight.model_dump() | {"bits": bits})
+    except ValidationError:
+        raise SettingsError(f"[weights] {rule.name} = {bits}; allowed: -20 to 20 bits") from None
+    return replace(rule, weight=weight)
 
 
 def _refuse_unknown(where: str, names: Iterable[str], allowed: Iterable[str]) -> None:
