@@ -358,8 +358,13 @@ def test_the_order_of_records_changes_nothing(path):
         seen.append((summary.fingerprint, summary.findings, content))
     assert seen[0] == seen[1]
     assert all(seen[0][2][name] for name in ("opportunities", "contacts", "participants", "roles", "account_domains"))
-    more = pull(DictCrm({**RICH, "campaign": [{"id": "k"}]}), path, as_of=AS_OF)
-    assert more.fingerprint != seen[0][0]
+
+
+def test_a_changed_value_changes_the_fingerprint(path):
+    given = {"id": "o1", "account_id": "a", "stage": "Won"}
+    changes = ({}, {"stage": "Lost"}, {"account_id": None}, {"account_id": "Won", "stage": "a"})
+    prints = {pull(DictCrm({"opportunity": [{**given, **change}]}), path, as_of=AS_OF).fingerprint for change in changes}
+    assert len(prints) == 4
 
 
 def test_a_giant_account_stays_linear(pulled):
