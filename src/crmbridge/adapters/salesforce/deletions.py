@@ -1,0 +1,93 @@
+"""What went: Salesforce's own log of deletions (15 days), and who was merged into whom."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from crmbridge.adapters.salesforce.failures import Refusal
+from crmbridge.adapters.salesforce.ids import long_id
+from crmbridge.adapters.salesforce.mapping import STAMP, soql_time
+from crmbridge.contract import Deletion
+from crmbridge.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from crmbridge.adapters.salesforce.connection import Connection
+    from crmbridge.adapters.salesforce.mapping import Source
+
+LOG_DAYS = 15
+"""How far back Salesforce tells what was deleted; its log may be purged sooner."""
+
+_HINT = "read everything anew: crmbridge pull --full"
+_LIMIT = "EXCEEDED_ID_LIMIT"
+_WINDOW = timedelta(minutes=1)
+
+
+class DeletionsUnknown(DataError):
+    """Salesforce no longer knows what was deleted that long ago: only a full read tells what is left."""
+
+
+def read_deleted(connection: Connection, sources: Sequence[Source], since: datetime) -> Iterator[Deletion]:
+    """Give what was deleted or merged away at or after `since`.
+
+    Raises:
+        DeletionsUnknown: the log does not go back that far, or is too long.
+        CrmUnavailable, CrmRefused: see `Connection`.
+    """
+    now = datetime.now(UTC)
+    if since < now - timedelta(days=LOG_DAYS):
+        raise DeletionsUnknown(
+            f"Salesforce knows deletions for {LOG_DAYS} days; asked for those since {since:%Y-%m-%d}", hint=_HINT
+        )
+    for source in sources:
+        masters = _masters(connection, source, since)
+        for identifier, moment in _log(connection, source.object_name, since, now):
+            master = masters.pop(identifier, (None, moment))[0]
+            yield Deletion(id=identifier + source.suffix, deleted_at=moment, merged_into_id=master)
+        for identifier, (master, moment) in masters.items():
+            yield Deletion(id=identifier, deleted_at=moment, merged_into_id=master)
+        yield from _blanked(connection, source, since)
+
+
+def _log(connection: Connection, name: str, since: datetime, now: datetime) -> Iterator[tuple[str, datetime]]:
+    start, end = (moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S%%2B00:00") for moment in (since, max(now, since + _WINDOW)))
+    try:
+        answer = connection.get(f"sobjects/{name}/deleted/?start={start}&end={end}")
+    except Refusal as refusal:
+        if refusal.code == _LIMIT:
+            raise DeletionsUnknown(f"more {name} records were deleted than Salesforce tells of", hint=_HINT) from None
+        raise
+    if _moment(answer["earliestDateAvailable"]) > since.replace(second=0, microsecond=0):
+        raise DeletionsUnknown(f"Salesforce's log of deleted {name} records was purged since {since:%Y-%m-%d}", hint=_HINT)
+    for item in answer["deletedRecords"]:
+        moment = _moment(item["deletedDate"])
+        if moment >= since.replace(microsecond=0):
+            yield long_id(item["id"]), moment
+
+
+def _masters(connection: Connection, source: Source, since: datetime) -> dict[str, tuple[str | None, datetime]]:
+    """Who was merged away, into whom and when, by id."""
+    if "MasterRecordId" not in source.paths:
+        return {}
+    soql = (
+        f"SELECT Id, MasterRecordId, {STAMP} FROM {source.object_name} "
+        f"WHERE IsDeleted = true AND MasterRecordId != null AND {STAMP} >= {soql_time(since)}"
+    )
+    gone = connection.records(soql, everything=True)
+    return {long_id(row["Id"]): (long_id(row["MasterRecordId"]), _moment(row[STAMP])) for row in gone}
+
+
+def _blanked(connection: Connection, source: Source, since: datetime) -> Iterator[Deletion]:
+    """What is still there and says no more: a lookup that was cleared."""
+    if not source.blank_when:
+        return
+    # Changed since, and blank now: it may never have been filled, and then this deletes nothing.
+    soql = f"SELECT Id, {STAMP} FROM {source.object_name} WHERE {source.blank_when} AND {STAMP} >= {soql_time(since)}"
+    for row in connection.records(soql, everything=source.everything):
+        yield Deletion(id=long_id(row["Id"]) + source.suffix, deleted_at=_moment(row[STAMP]))
+
+
+def _moment(text: Any) -> datetime:  # noqa: ANN401 - JSON
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,155 @@
+"""What `crmbridge check` says about an organisation: login, version, objects, fields, permissions, limits, costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crmbridge.adapters.salesforce.bulk_query import PAGE_ROWS
+from crmbridge.adapters.salesforce.mapping import OBJECTS, sources
+from crmbridge.adapters.salesforce.options import Login
+from crmbridge.contract import Check, Health
+from crmbridge.errors import CrmBridgeError
+from crmbridge.model import ESSENTIAL, Entity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from crmbridge.adapters.salesforce.connection import Connection
+    from crmbridge.adapters.salesforce.describe import Organisation
+    from crmbridge.adapters.salesforce.mapping import Sources
+    from crmbridge.adapters.salesforce.reader import Reader
+
+ROLES = "OpportunityContactRole"
+PAGE_ROWS_REST = 2_000
+DESCRIBE_CALLS = 2
+"""The describes, and the sizes of the objects."""
+JOB_CALLS = 4
+"""Creating a query job, and asking how it goes about three times."""
+
+_PERMISSIONS_HINT = "see the permissions in docs/adapters/salesforce.md"
+_LOW_CALLS = 0.2
+_LOCAL = ("http://localhost", "http://127.0.0.1", "http://[::1]")
+
+
+def examine(connection: Connection, learn: Callable[[], Organisation], reader: Reader) -> Health:
+    """Look at everything, in the order it is used; changes nothing and raises nothing."""
+    return Health(checks=tuple(_checks(connection, learn, reader)))
+
+
+def _checks(connection: Connection, learn: Callable[[], Organisation], reader: Reader) -> Iterator[Check]:
+    try:
+        _ = connection.client
+        yield from _login_checks(connection)
+        organisation = learn()
+    except CrmBridgeError as error:
+        yield Check(name="login", status="failed", detail=error.message, hint=error.hint)
+        return
+    known = sources(organisation, connection.options)
+    for entity in Entity:
+        if entity is not Entity.OPPORTUNITY_ACCOUNT:
+            yield _entity_check(entity, known)
+    yield from _option_checks(connection, organisation)
+    yield _write_check(connection, organisation)
+    yield _role_check(organisation)
+    yield _currency_check(connection, organisation)
+    yield from _cost_checks(connection, known, reader)
+
+
+def _login_checks(connection: Connection) -> Iterator[Check]:
+    options = connection.options
+    if options.login is Login.PASSWORD:
+        yield Check(
+            name="login",
+            status="warning",
+            detail="by password: Salesforce retires this login in summer 2027, and it ends with API version 64.0",
+            hint="set up JWT: docs/adapters/salesforce.md",
+        )
+    else:
+        yield Check(name="login", status="ok", detail=f"by {options.login}")
+    if (options.base_url or "").startswith("http://") and not (options.base_url or "").startswith(_LOCAL):
+        yield Check(name="address", status="warning", detail="base_url is not encrypted: tokens can be read on the way")
+    yield Check(name="API version", status="ok", detail=options.api_version)
+
+
+def _entity_check(entity: Entity, known: Sources) -> Check:
+    lacking = known.missing.get(entity, ())
+    if entity in known.by_entity:
+        without = f"; without {', '.join(lacking)}" if lacking else ""
+        names = ", ".join(dict.fromkeys(source.object_name for source in known.by_entity[entity]))
+        return Check(name=str(entity), status="ok", detail=f"{names}{without}")
+    status = "failed" if entity in ESSENTIAL else "warning"
+    detail = f"no object {lacking[0]}" if lacking else "not in this organisation, or not set up"
+    return Check(name=str(entity), status=status, detail=detail, hint=_PERMISSIONS_HINT if lacking else None)
+
+
+def _option_checks(connection: Connection, organisation: Organisation) -> Iterator[Check]:
+    options = connection.options
+    wanted = [("Opportunity", name) for name in options.contact_lookup_fields]
+    wanted += [("Contact", options.left_field)] if options.left_field else []
+    wanted += [(ROLES, options.write_key_field)] if options.write_key_field else []
+    for object_name, name in wanted:
+        facts = organisation.objects.get(object_name)
+        if facts is None or not facts.has(name):
+            detail = f"{object_name} has no field {name}, or this user may not see it"
+            yield Check(name=f"field {name}", status="failed", detail=detail, hint=_PERMISSIONS_HINT)
+
+
+def _write_check(connection: Connection, organisation: Organisation) -> Check:
+    name = "writing roles"
+    facts = organisation.objects.get(ROLES)
+    if connection.options.read_only:
+        return Check(name=name, status="warning", detail="read_only is set: plans can be made, not applied")
+    if facts is None:
+        return Check(name=name, status="failed", detail=f"no object {ROLES}", hint=_PERMISSIONS_HINT)
+    refused = [flag for flag in ("createable", "updateable", "deletable") if not facts.flags.get(flag, False)]
+    refused += [field for field in ("OpportunityId", "ContactId", "Role", "IsPrimary") if field not in facts.changeable]
+    if refused:
+        detail = f"{ROLES} is not {', '.join(refused)} for this user: plans can be made, not applied"
+        return Check(name=name, status="warning", detail=detail, hint="give it Edit on Opportunity and Read on Contact")
+    return Check(name=name, status="ok", detail=f"{ROLES} may be created, changed and deleted")
+
+
+def _role_check(organisation: Organisation) -> Check:
+    facts = organisation.objects.get(ROLES)
+    names = facts.picklists.get("Role", ()) if facts else ()
+    if not names:
+        return Check(name="role names", status="warning", detail="the picklist Role is empty")
+    return Check(name="role names", status="ok", detail=", ".join(names))
+
+
+def _currency_check(connection: Connection, organisation: Organisation) -> Check:
+    name = "currencies"
+    if organisation.has("CurrencyType"):
+        dated = " with dated rates" if organisation.has("DatedConversionRate") else ""
+        return Check(name=name, status="ok", detail=f"several{dated}")
+    if connection.options.currency is None:
+        return Check(name=name, status="warning", detail="one, whose name is not known", hint='set currency = "EUR" or the like')
+    return Check(name=name, status="ok", detail=f"one: {connection.options.currency}")
+
+
+def _cost_checks(connection: Connection, known: Sources, reader: Reader) -> Iterator[Check]:
+    try:
+        limits = connection.get("limits")["DailyApiRequests"]
+        left, most = int(limits["Remaining"]), int(limits["Max"])
+        sizes = reader.sizes(OBJECTS)
+    except (CrmBridgeError, KeyError, TypeError, ValueError):
+        yield Check(name="daily limit", status="warning", detail="this user may not see it", hint="grant View Setup")
+        return
+    status = "ok" if left >= _LOW_CALLS * most else "warning"
+    yield Check(name="daily limit", status=status, detail=f"{left:,} of {most:,} API calls left")
+    calls = pull_calls(known, sizes, connection.options.bulk_read_rows)
+    status = "ok" if calls <= left else "failed"
+    yield Check(name="cost", status=status, detail=f"a full pull takes about {calls:,} API calls; a nightly run fewer")
+
+
+def pull_calls(known: Sources, sizes: Mapping[str, int], bulk_rows: int) -> int:
+    """About how many calls a full pull takes, by the sizes of the objects."""
+    queries = [source.object_name for group in known.by_entity.values() for source in group]
+    return DESCRIBE_CALLS + sum(object_calls(sizes.get(name, 0), bulk_rows) for name in queries)
+
+
+def object_calls(rows: int, bulk_rows: int) -> int:
+    """Calls to read an object of so many records once."""
+    if rows < bulk_rows:
+        return max(-(-rows // PAGE_ROWS_REST), 1)
+    return JOB_CALLS + -(-rows // PAGE_ROWS)

@@ -1,0 +1,271 @@
+"""Writes roles: read, compare, write, verify; and puts a primary back that a deletion of ours has cleared."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from crmbridge.adapters.salesforce import bulk_ingest, collections
+from crmbridge.adapters.salesforce.failures import Refusal
+from crmbridge.adapters.salesforce.ids import is_id, long_id
+from crmbridge.adapters.salesforce.outcomes import (
+    LOCKED,
+    Answer,
+    Fate,
+    receipt,
+    refused,
+    together,
+    unanswered,
+    waves,
+)
+from crmbridge.contract import Outcome, PairState, Receipt, RoleWrite, pair_state, settled, verdict
+from crmbridge.errors import CrmBridgeError, CrmUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from crmbridge.adapters.salesforce.connection import Connection
+    from crmbridge.adapters.salesforce.reader import Reader
+    from crmbridge.contract import Checkpoint
+    from crmbridge.model import ContactRole
+
+LOCK_ATTEMPTS = 5
+"""How often a row is sent while somebody else holds its lock."""
+
+_LOCK_WAIT_S = 1.0
+_INVISIBLE = "CONTACT_NOT_VISIBLE"
+_MALFORMED = "MALFORMED_ID"
+
+Roles = dict[str, list["ContactRole"]]
+"""The roles of opportunities, by opportunity."""
+
+
+class RoleWriter:
+    """Writes, and settles, over one connection."""
+
+    def __init__(self, connection: Connection, reader: Reader) -> None:
+        self._connection = connection
+        self._reader = reader
+        self._options = connection.options
+
+    def write(self, writes: Sequence[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> Iterator[Receipt]:
+        """Write, wave by wave; one receipt each. Raises only where nothing was sent."""
+        something_left = False
+        dealt = waves([_normal(write) for write in writes])
+        for number, wave in enumerate(dealt):
+            try:
+                receipts = self._wave(wave, checkpoint)
+            except (CrmUnavailable, Refusal) as error:
+                if not something_left:
+                    raise
+                rest = [write for later in dealt[number:] for write in later]
+                yield from _unknown(rest, f"NOT_SENT_{type(error).__name__}")
+                return
+            something_left = True
+            yield from receipts
+
+    def settle(self, writes: Sequence[RoleWrite], checkpoints: Sequence[Checkpoint]) -> Iterator[Receipt]:
+        """Bring jobs to their end, wait out lost requests, then judge each write by what is there.
+
+        Raises:
+            CrmUnavailable: something is still under way, or Salesforce cannot be asked.
+        """
+        awaited = {write.key for write in writes}
+        for checkpoint in checkpoints:
+            if checkpoint.kind == bulk_ingest.KIND and not awaited.isdisjoint(checkpoint.keys):
+                bulk_ingest.brought_to_end(self._connection, checkpoint.reference)
+        normal = [_normal(write) for write in writes]
+        receipts = self._read_back(normal)
+        absent = [write for write in normal if receipts[write.key].outcome is Outcome.ABSENT]
+        if absent and self._wait_out():
+            receipts |= self._read_back(absent)
+        yield from receipts.values()
+
+    def _wait_out(self) -> bool:
+        """Wait until a request whose answer was lost, by this process or one before, cannot be at work any more."""
+        lost_s = self._connection.transport.lost_s
+        since_s = time.monotonic() - lost_s if lost_s is not None else 0
+        time.sleep(max(self._options.settle_wait_s - since_s, 0))
+        return self._options.settle_wait_s > 0
+
+    def _read_back(self, writes: Sequence[RoleWrite]) -> dict[str, Receipt]:
+        now = self._roles(writes)
+        receipts = {write.key: settled(write, _state(now, write)) for write in writes}
+        removed = [write for write in writes if _is_removed(write, receipts[write.key])]
+        lacking = _lacking_primary(removed, {write.opportunity_id: write.expected.primary_contact_id for write in removed}, now)
+        if lacking and self._restored(lacking):
+            now |= self._roles([write for write in removed if write.opportunity_id in lacking])
+            receipts |= {write.key: settled(write, _state(now, write)) for write in removed}
+        return receipts
+
+    def _wave(self, wave: list[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> list[Receipt]:
+        before = self._roles(wave)
+        judged = {write.key: verdict(write, _state(before, write)) for write in wave}
+        needed = sorted((write for write in wave if judged[write.key] is None), key=_place)
+        answers = self._impossible(needed)
+        sent = [write for write in needed if write.key not in answers]
+        answers |= self._sent(sent, checkpoint)
+        try:
+            after = self._verified(sent, answers, before)
+        except CrmBridgeError as error:
+            # It was sent: whoever settles reads back.
+            after = before
+            answers |= {write.key: unanswered(f"UNVERIFIED_{type(error).__name__}") for write in sent}
+        return [_receipt(write, judged[write.key], answers, before, after) for write in wave]
+
+    def _roles(self, writes: Iterable[RoleWrite]) -> Roles:
+        found: Roles = {write.opportunity_id: [] for write in writes}
+        for role in self._reader.read_roles(list(found)):
+            found[role.opportunity_id].append(role)
+        return found
+
+    def _impossible(self, writes: Sequence[RoleWrite]) -> dict[str, Answer]:
+        """The writes that must not be sent: Salesforce would take a contact that is deleted, or that nobody here may see."""
+        puts = [write for write in writes if write.action == "put"]
+        malformed = {write.key: refused(_MALFORMED) for write in writes if not _is_well_formed(write)}
+        visible = self._reader.visible("Contact", (write.contact_id for write in puts if write.key not in malformed))
+        invisible = {write.key: refused(_INVISIBLE) for write in puts if write.contact_id not in visible}
+        return invisible | malformed
+
+    def _sent(self, writes: Sequence[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> dict[str, Answer]:
+        """Send removals, then additions; again, after a while, what was locked."""
+        removes = [write for write in writes if write.action == "remove"]
+        puts = [write for write in writes if write.action == "put"]
+        answers: dict[str, Answer] = {}
+        for group, send in ((removes, self._removed), (puts, self._added)):
+            if not group:
+                continue
+            try:
+                answers |= self._unlocked(group, lambda part, send=send: send(part, checkpoint))  # type: ignore[misc]
+            except (CrmUnavailable, Refusal) as error:
+                if not answers:
+                    raise
+                answers |= {write.key: unanswered(f"NOT_SENT_{type(error).__name__}") for write in group}
+        return answers
+
+    def _unlocked(
+        self, writes: Sequence[RoleWrite], send: Callable[[Sequence[RoleWrite]], dict[str, Answer]]
+    ) -> dict[str, Answer]:
+        answers = send(writes)
+        for attempt in range(1, LOCK_ATTEMPTS):
+            locked = [write for write in writes if answers[write.key].code == LOCKED]
+            if not locked:
+                break
+            time.sleep(_LOCK_WAIT_S * 2 ** (attempt - 1))
+            try:
+                answers |= send(locked)
+            except (CrmUnavailable, Refusal):
+                break  # what was locked stays open
+        return answers
+
+    def _added(self, writes: Sequence[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> dict[str, Answer]:
+        key_field = self._options.write_key_field
+        if len(writes) <= self._options.bulk_write_rows:
+            answers = collections.insert(self._connection, writes, key_field=key_field)
+        else:
+            answers = bulk_ingest.run(self._connection, *bulk_ingest.insertion(writes, key_field=key_field), checkpoint)
+        return {write.key: answer for write, answer in zip(writes, answers, strict=True)}
+
+    def _removed(self, writes: Sequence[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> dict[str, Answer]:
+        ingest, rows = bulk_ingest.deletion(writes)
+        if len(rows) <= self._options.bulk_write_rows:
+            answers = collections.delete(self._connection, [row.cells[0] or "" for row in rows])
+        else:
+            answers = bulk_ingest.run(self._connection, ingest, rows, checkpoint)
+        by_key: dict[str, list[Answer]] = defaultdict(list)
+        for row, answer in zip(rows, answers, strict=True):
+            by_key[row.key].append(answer)
+        return {key: together(group) for key, group in by_key.items()}
+
+    def _verified(self, writes: Sequence[RoleWrite], answers: Mapping[str, Answer], before: Roles) -> Roles:
+        """Read what was written; take back a row that came beside another's, and restore a primary that went."""
+        if not writes:
+            return before
+        after = before | self._roles(writes)
+        doubled = [row for write in writes for row in _doubled(write, answers[write.key], _state(after, write))]
+        removed = [write for write in writes if write.action == "remove"]
+        primaries = {write.opportunity_id: pair_state(before[write.opportunity_id], "").primary_contact_id for write in removed}
+        lacking = _lacking_primary(removed, primaries, after)
+        if doubled:
+            collections.delete(self._connection, doubled)
+        if doubled or (lacking and self._restored(lacking)):
+            after |= self._roles(writes)
+        return after
+
+    def _restored(self, lacking: Mapping[str, str]) -> bool:
+        """Make rows primary again.
+
+        Raises:
+            CrmUnavailable: it could not be done; whoever settles tries again.
+        """
+        answers = collections.mark_primary(self._connection, list(lacking.values()))
+        if any(answer.fate is Fate.OPEN for answer in answers):
+            raise CrmUnavailable("a primary contact that Salesforce cleared could not be put back yet")
+        return True
+
+
+def _lacking_primary(removed: Sequence[RoleWrite], primaries: Mapping[str, str | None], now: Roles) -> dict[str, str]:
+    """Where the primary went with a row that was not theirs: the row to mark again, by opportunity."""
+    gone = {(write.opportunity_id, write.contact_id) for write in removed}
+    lacking: dict[str, str] = {}
+    for opportunity_id, contact_id in primaries.items():
+        roles = now[opportunity_id]
+        if contact_id is None or (opportunity_id, contact_id) in gone or any(role.is_primary for role in roles):
+            continue
+        row = min((role.id for role in roles if role.contact_id == contact_id), default=None)
+        if row is not None:
+            lacking[opportunity_id] = row
+    return lacking
+
+
+def _doubled(write: RoleWrite, answer: Answer, after: PairState) -> list[str]:
+    """Our row, where somebody added one of the same contact in the same moment: theirs stays."""
+    ids = [row.id for row in after.rows]
+    is_beside = write.action == "put" and answer.fate is Fate.DONE and len(ids) > 1 and answer.row_id in ids
+    return [answer.row_id] if is_beside and answer.row_id else []
+
+
+def _receipt(write: RoleWrite, judged: Outcome | None, answers: Mapping[str, Answer], before: Roles, after: Roles) -> Receipt:
+    was, now = _state(before, write), _state(after, write)
+    if judged is not None:
+        return Receipt(key=write.key, outcome=judged, before=was, after=was)
+    return receipt(write, answers[write.key], was, now)
+
+
+def _state(roles: Roles, write: RoleWrite) -> PairState:
+    return pair_state(roles[write.opportunity_id], write.contact_id)
+
+
+def _is_removed(write: RoleWrite, receipt: Receipt) -> bool:
+    return write.action == "remove" and receipt.outcome is Outcome.APPLIED
+
+
+def _place(write: RoleWrite) -> tuple[str, bool, str]:
+    """By opportunity, for their locks are taken together; the primary last."""
+    return (write.opportunity_id, write.is_primary, write.contact_id)
+
+
+def _is_well_formed(write: RoleWrite) -> bool:
+    return is_id(write.opportunity_id) and is_id(write.contact_id) and all(is_id(row.id) for row in write.expected.rows)
+
+
+def _normal(write: RoleWrite) -> RoleWrite:
+    """The write with every id in its long form."""
+    rows = tuple(row.model_copy(update={"id": long_id(row.id)}) for row in write.expected.rows)
+    primary = write.expected.primary_contact_id
+    expected = PairState(
+        rows=tuple(sorted(rows, key=lambda row: row.id)), primary_contact_id=long_id(primary) if primary else None
+    )
+    return write.model_copy(
+        update={
+            "opportunity_id": long_id(write.opportunity_id),
+            "contact_id": long_id(write.contact_id),
+            "expected": expected,
+        }
+    )
+
+
+def _unknown(writes: Sequence[RoleWrite], code: str) -> Iterator[Receipt]:
+    for write in writes:
+        yield Receipt(key=write.key, outcome=Outcome.UNKNOWN, before=write.expected, after=write.expected, code=code)
