@@ -6,17 +6,14 @@ import json
 import resource
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
+from benchmarks.world import ParquetCrm, write_world
 from crmbridge.snapshot import PullEvent, Resolving, pull
-from world import ParquetCrm, write_world
+from crmbridge.workspace import Workspace
 
 AS_OF = datetime(2026, 6, 30, tzinfo=UTC)
 
@@ -34,15 +31,6 @@ class PullFigures:
     peak_mib: int
     snapshot_mib: int
     stages_s: dict[str, float]
-
-
-def ensure_world(folder: Path, opportunities: int) -> Path:
-    """Write the world of that size below `folder` unless it is there."""
-    world = folder / f"world-{opportunities}"
-    if not (world / "done").exists():
-        write_world(world, opportunities=opportunities)
-        (world / "done").touch()
-    return world
 
 
 def measure_pull(world: Path, snapshot: Path, opportunities: int) -> PullFigures:
@@ -71,26 +59,16 @@ def measure_pull(world: Path, snapshot: Path, opportunities: int) -> PullFigures
     )
 
 
-def bench(folder: Path, sizes: list[int], report: Callable[[PullFigures], None]) -> None:
-    """Measure every size in a process of its own; worlds and snapshots stay in `folder` for later stages."""
-    for opportunities in sizes:
-        world = ensure_world(folder, opportunities)
-        command = [sys.executable, __file__, "--one", str(world), str(opportunities)]
-        finished = subprocess.run(command, check=True, capture_output=True, text=True)
-        report(PullFigures(**json.loads(finished.stdout)))
-
-
-def main(arguments: list[str]) -> None:
-    """`--one WORLD N` measures in this process; otherwise `[FOLDER] SIZE ...` measures each size."""
-    if arguments[:1] == ["--one"]:
-        world = Path(arguments[1])
-        print(json.dumps(asdict(measure_pull(world, world / "snapshot.duckdb", int(arguments[2])))))
-        return
-    folder = Path(arguments[0]) if arguments else Path(tempfile.gettempdir()) / "crmbridge-bench"
-    bench(
-        folder, [int(size) for size in arguments[1:]] or [10_000, 100_000, 1_000_000], lambda figures: print(figures, flush=True)
-    )
+def bench(folder: Path, opportunities: int) -> tuple[PullFigures, Path]:
+    """Write a world and pull it, in a process of its own; the figures, and the workspace where the snapshot lies."""
+    world, workspace = folder / "world", folder / "workspace"
+    write_world(world, opportunities=opportunities)
+    Workspace(workspace)
+    command = [sys.executable, "-m", "benchmarks.bench_snapshot", str(world), str(workspace), str(opportunities)]
+    finished = subprocess.run(command, check=True, capture_output=True, text=True)
+    return PullFigures(**json.loads(finished.stdout)), workspace
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    _world, _workspace, _size = sys.argv[1:]
+    print(json.dumps(asdict(measure_pull(Path(_world), Workspace(Path(_workspace)).snapshot, int(_size)))))

@@ -112,9 +112,8 @@ def _reasons(bridge: Bridge, plan: Plan) -> nw.LazyFrame[object]:
 
     return nw.from_native(
         duckdb.sql(
-            f"""SELECT opportunity_id AS opportunity_key, contact_id AS person_key, reason.rule AS rule, reason.bits AS bits
-            FROM (SELECT opportunity_id, contact_id, unnest(reasons) AS reason FROM read_parquet('{plan.candidates_path}')
-                  WHERE decision <> 'has_role')"""
+            f"""SELECT opportunity_id AS opportunity_key, contact_id AS person_key, rule, bits
+            FROM read_parquet('{plan.candidates_path}') WHERE decision <> 'has_role'"""
         )
     )
 

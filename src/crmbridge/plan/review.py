@@ -21,8 +21,9 @@ import duckdb
 
 from crmbridge.errors import PlanRefused
 from crmbridge.plan.file import Plan, PlanLine
+from crmbridge.plan.lend import as_table
 from crmbridge.plan.policy import Decision
-from crmbridge.plan.show import reason_parameters, reasons_text
+from crmbridge.plan.show import REASONS_OF_LINE, reason_parameters
 from crmbridge.plan.write import file_sha256, place, work_folder
 
 ACCEPT, REJECT = "accept", "reject"
@@ -58,7 +59,7 @@ _REVIEW = f"""
         line.role, CASE WHEN line.is_primary THEN 'yes' ELSE '' END AS primary,
         CAST(round(100 * line.confidence) AS INTEGER) AS confidence_percent,
         opportunity.amount, opportunity.currency, opportunity.stage, opportunity.close_date, owner.name AS owner,
-        {reasons_text("r.occurred_at")} AS reasons, replace($link, '{{opportunity_id}}', url_encode(line.opportunity_id)) AS link,
+        {REASONS_OF_LINE} AS reasons, replace($link, '{{opportunity_id}}', url_encode(line.opportunity_id)) AS link,
         line.opportunity_id, line.contact_id
     FROM review_lines AS line
     LEFT JOIN crm.opportunity AS opportunity ON opportunity.id = line.opportunity_id
@@ -93,8 +94,7 @@ def write_review(plan: Plan, connection: duckdb.DuckDBPyConnection, file: IO[str
         file: text; line ends are written as CSV wants them.
         link: where to look an opportunity up, with `{opportunity_id}` in it; None leaves the column blank.
     """
-    connection.register("review_lines", plan.table())
-    try:
+    with as_table(connection, plan.table(), "review_lines"):
         found = connection.execute(_REVIEW, {"link": link or "", **reason_parameters(plan)})
         # The mark makes spreadsheets read the file as UTF-8.
         file.write("\ufeff")
@@ -102,8 +102,6 @@ def write_review(plan: Plan, connection: duckdb.DuckDBPyConnection, file: IO[str
         writer.writerow(COLUMNS)
         while rows := found.fetchmany(_ROWS_AT_ONCE):
             writer.writerows([_cell(value) for value in row] for row in rows)
-    finally:
-        connection.unregister("review_lines")
 
 
 def read_verdicts(plan: Plan, path: Path) -> Verdicts:

@@ -8,25 +8,27 @@ import pyarrow as pa
 from crmbridge.errors import PlanRefused
 from crmbridge.plan.file import Plan
 
-DAY_OF_SECONDS = "strftime(make_timestamp(r.occurred_s * 1000000), '%Y-%m-%d')"
-"""The day of a reason as candidates hold it, for `reasons_text`."""
+_REASON = """coalesce(map($rule_names, $rule_texts)[{r}rule], {r}rule) || ' ['
+    || CASE WHEN {r}items > 1 THEN {r}items || 'x, ' ELSE '' END || {r}source_entity || ' ' || {r}source_id
+    || coalesce(', ' || {day}, '') || ': ' || CASE WHEN {r}bits < 0 THEN '' ELSE '+' END || round({r}bits, 1) || ' bits]'"""
 
+REASONS_OF_LINE = f"array_to_string(list_transform(reasons, lambda r: {_REASON.format(r='r.', day='r.occurred_at')}), '; ')"
+"""SQL for the `reasons` of a plan's line as a sentence; wants the parameters of `reason_parameters`."""
 
-def reasons_text(day: str) -> str:
-    """SQL for a list of `reasons` as a sentence; wants the parameters of `reason_parameters`.
+_DAY = "strftime(make_timestamp(occurred_s * 1000000), '%Y-%m-%d')"
 
-    Args:
-        day: SQL for the day of the reason `r` as text; null where it has none.
-    """
-    return f"""array_to_string(list_transform(reasons, lambda r:
-        coalesce(map($rule_names, $rule_texts)[r.rule], r.rule) || ' ['
-        || CASE WHEN r.items > 1 THEN r.items || 'x, ' ELSE '' END || r.source_entity || ' ' || r.source_id
-        || coalesce(', ' || {day}, '')
-        || ': ' || CASE WHEN r.bits < 0 THEN '' ELSE '+' END || round(r.bits, 1) || ' bits]'), '; ')"""
+_CANDIDATES = f"""
+    SELECT opportunity_id, contact_id, any_value(role) AS role, any_value(is_primary) AS is_primary,
+        any_value(confidence) AS confidence, any_value(decision) AS decision,
+        string_agg({_REASON.format(r="", day=_DAY)}, '; ' ORDER BY abs(bits) DESC, rule) AS reasons
+    FROM read_parquet($path)
+    GROUP BY opportunity_key, person_key, opportunity_id, contact_id
+    ORDER BY opportunity_id, confidence DESC, contact_id, reasons
+"""
 
 
 def reason_parameters(plan: Plan) -> dict[str, list[str]]:
-    """The sentences of a plan's rules, as `reasons_text` wants them."""
+    """The sentences of a plan's rules, as the reasons' SQL wants them."""
     return {"rule_names": list(plan.header.rules), "rule_texts": list(plan.header.rules.values())}
 
 
@@ -41,9 +43,4 @@ def candidates_table(connection: duckdb.DuckDBPyConnection, plan: Plan) -> pa.Ta
     """
     if not plan.candidates_path.is_file():
         raise PlanRefused(f"the candidates of {plan.id} are gone", hint="crmbridge plan makes them anew")
-    found = connection.execute(
-        f"""SELECT opportunity_id, contact_id, role, is_primary, confidence, decision, {reasons_text(DAY_OF_SECONDS)} AS reasons
-        FROM read_parquet($path) ORDER BY opportunity_id, confidence DESC, contact_id, reasons""",
-        {"path": str(plan.candidates_path), **reason_parameters(plan)},
-    )
-    return found.to_arrow_table()
+    return connection.execute(_CANDIDATES, {"path": str(plan.candidates_path), **reason_parameters(plan)}).to_arrow_table()

@@ -21,34 +21,43 @@ from crmbridge.plan.policy import Decision
 
 _COPY_BUFFER_BYTES = 1 << 20
 
-_REASON_LISTS = """
-    CREATE OR REPLACE TEMP TABLE reason_lists AS
-    SELECT opportunity_key, person_key,
-        -- Sorting a list of structs by its first fields is many times cheaper than an ordered aggregate.
-        list_sort(list({'falling': -abs(round(bits, 2)), 'rule': rule, 'bits': round(bits, 2), 'items': items,
-            'occurred_s': occurred_s, 'source_entity': source_entity, 'source_id': source_id})) AS reasons
-    FROM plan_reasons
-    GROUP BY opportunity_key, person_key
+_LINES_AT_ONCE = 400_000
+"""A list per line is the one thing here that the engine must hold in memory; larger plans are written in slices of their order."""
+
+# In the order of the file, cut into slices.
+_ADDING = f"""
+    CREATE OR REPLACE TEMP TABLE adding AS
+    SELECT opportunity_key, person_key, opportunity_id, contact_id, role, is_primary, primary_contact_id, confidence, bits,
+        ntile($slices) OVER (ORDER BY opportunity_id, bits DESC, contact_id) AS slice
+    FROM plan_candidates JOIN plan_opportunities USING (opportunity_key)
+    WHERE decision = '{Decision.ADD.value}'
 """
 
-_LINES = f"""
+_LINES = """
+    WITH line AS (FROM adding WHERE slice = {slice}),
+    reason_lists AS (
+        SELECT opportunity_key, person_key,
+            -- Sorting a list of structs by its first fields is many times cheaper than an ordered aggregate.
+            list_sort(list({{'falling': -abs(round(bits, 2)), 'rule': rule, 'bits': round(bits, 2), 'items': items,
+                'occurred_s': occurred_s, 'source_entity': source_entity, 'source_id': source_id}})) AS reasons
+        FROM plan_reasons SEMI JOIN line USING (opportunity_key, person_key)
+        GROUP BY opportunity_key, person_key
+    )
     SELECT 'L' || substr(sha256(opportunity_id || chr(31) || contact_id), 1, 16) AS line_id,
         opportunity_id, contact_id, role, is_primary,
         primary_contact_id AS expected_primary_contact_id, round(confidence, 4) AS confidence,
         list_transform(reasons, lambda r: {{'rule': r.rule, 'bits': r.bits, 'items': r.items,
             'occurred_at': strftime(make_timestamp(r.occurred_s * 1000000), '%Y-%m-%d'),
             'source_entity': r.source_entity, 'source_id': r.source_id}}) AS reasons
-    FROM plan_candidates JOIN reason_lists USING (opportunity_key, person_key)
-        JOIN plan_opportunities USING (opportunity_key)
-    WHERE decision = '{Decision.ADD.value}'
+    FROM line JOIN reason_lists USING (opportunity_key, person_key)
     ORDER BY opportunity_id, bits DESC, contact_id
 """
 
+# One row per candidate and rule: nothing but joins, which the engine can spill.
 _CANDIDATES = """
-    SELECT opportunity_id, contact_id, role, is_primary, round(confidence, 4) AS confidence,
-        round(confidence_without_campaign, 4) AS confidence_without_campaign, decision, reasons
-    FROM plan_candidates JOIN reason_lists USING (opportunity_key, person_key)
-        JOIN plan_opportunities USING (opportunity_key)
+    SELECT opportunity_key, person_key, opportunity_id, contact_id, role, is_primary, round(c.confidence, 4) AS confidence,
+        decision, rule, round(r.bits, 2) AS bits, items, occurred_s, source_entity, source_id
+    FROM plan_reasons r JOIN plan_candidates c USING (opportunity_key, person_key) JOIN plan_opportunities USING (opportunity_key)
 """
 
 
@@ -79,14 +88,25 @@ def write_plan(
     with work_folder(folder) as work:
         lines, candidates = work / "lines.jsonl", work / "candidates.parquet"
         with _Views(connection, plan_candidates=decided.candidates, plan_reasons=reasons, plan_opportunities=opportunities):
-            connection.execute(_REASON_LISTS)
-            connection.execute(f"COPY ({_LINES}) TO '{_quoted(lines)}' (FORMAT JSON)")
-            connection.execute(f"COPY ({_CANDIDATES}) TO '{_quoted(candidates)}' (FORMAT PARQUET, COMPRESSION ZSTD)")
-            connection.execute("DROP TABLE reason_lists")
             figures = _figures(connection, decided)
+            _write_lines(connection, lines, figures["lines"])
+            connection.execute(f"COPY ({_CANDIDATES}) TO '{_quoted(candidates)}' (FORMAT PARQUET, COMPRESSION ZSTD)")
         sentences = {rule.name: rule.reason for rule in rules}
         header = PlanHeader(**basis, **figures, rules=sentences, body_sha256=file_sha256(lines))
         return place(header, lines, folder, candidates=candidates)
+
+
+def _write_lines(connection: duckdb.DuckDBPyConnection, path: Path, count: int) -> None:
+    slices = max(1, -(-count // _LINES_AT_ONCE))
+    connection.execute(_ADDING, {"slices": slices})
+    part = path.with_suffix(".part")
+    with path.open("wb") as whole:
+        for slice_number in range(1, slices + 1):
+            connection.execute(f"COPY ({_LINES.format(slice=slice_number)}) TO '{_quoted(part)}' (FORMAT JSON)")
+            with part.open("rb") as lines:
+                shutil.copyfileobj(lines, whole, _COPY_BUFFER_BYTES)
+            part.unlink()
+    connection.execute("DROP TABLE adding")
 
 
 @contextmanager
