@@ -131,13 +131,15 @@ def _proof_report(proof: Proof) -> Iterable[RenderableType]:
     precision, recall = proof.at_threshold
     facts: list[tuple[str, Any]] = [
         ("roles hidden", proof.hidden),
-        ("precision at your threshold", _percent(precision)),
+        ("precision at your threshold (at least)", _percent(precision)),
         ("recall at your threshold", _percent(recall)),
         ("average precision", _percent(proof.overall.average_precision)),
         ("best F1", _percent(proof.overall.best_f1)),
         ("its threshold", proof.overall.best_threshold),
     ]
     yield grid(["measure", ">figure"], facts)
+    yield ""
+    yield "Precision is a lower bound: people who belong there, but whom nobody ever recorded, count as wrong."
     yield ""
     rules = [(one.rule, one.pairs, one.right, _percent(one.precision), _percent(one.recall)) for one in proof.rules]
     yield grid(["rule", ">pairs", ">right", ">precision", ">recall"], rules)

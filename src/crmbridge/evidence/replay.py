@@ -20,6 +20,9 @@ _PAIR = ["opportunity_key", "person_key"]
 class Proof:
     """How well the rules bring back roles that people added, once those are hidden.
 
+    Only opportunities with a hidden role are judged. Every precision is a lower bound: people who belong there, but whom nobody ever
+    recorded, count as wrong.
+
     Attributes:
         hidden: how many (opportunity, person) pairs were hidden.
         overall: of all candidates that have no visible role.
@@ -66,8 +69,11 @@ def replay(
 
 
 def _judged(scored: Scored, known: nw.LazyFrame[Any], right: nw.LazyFrame[Any], threshold: float, keep: Keep) -> Proof:
-    candidates = keep(scored.pairs.join(known, on=_PAIR, how="anti"), "open_pairs")
-    reasons = scored.reasons.join(known, on=_PAIR, how="anti")
+    # Of an opportunity on which nothing was hidden nobody has said who belongs: what is found there is neither right nor wrong.
+    told = keep(right.select("opportunity_key").unique(), "told_opportunities")
+    judged = scored.pairs.join(told, on="opportunity_key", how="semi")
+    candidates = keep(judged.join(known, on=_PAIR, how="anti"), "open_pairs")
+    reasons = scored.reasons.join(candidates.select(*_PAIR), on=_PAIR, how="semi")
     taken = candidates.filter((nw.col("confidence") >= threshold) & nw.col("has_other_proposal"))
     marked = taken.join(right.with_columns(hit=nw.lit(1)), on=_PAIR, how="left")
     counts = marked.select(n=nw.len(), hits=nw.col("hit").sum()).collect("pyarrow").to_native().to_pylist()[0]
