@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -39,14 +38,16 @@ from crmbridge.evidence.replay import Proof, drawn, replay
 from crmbridge.evidence.rule import Rule
 from crmbridge.evidence.score import Keep, Scored, score
 from crmbridge.evidence.settings import RuleSettings, rules_in_force
-from crmbridge.journal import Journal, PlannedWrite, Progress, Run, RunSummary
+from crmbridge.journal import Journal, Progress, Run, RunSummary
 from crmbridge.model import Entity
-from crmbridge.plan.file import FORMAT, SUFFIX, Plan, PlanLine, role_write
+from crmbridge.plan.choice import chosen_lines, planned_write, refuse_negative
+from crmbridge.plan.file import FORMAT, Plan
 from crmbridge.plan.make import make_plan
 from crmbridge.plan.policy import Policy
 from crmbridge.plan.review import Verdicts, read_verdicts, reviewed_plan, write_review
+from crmbridge.plan.shelf import find_plan, plan_paths
 from crmbridge.plan.show import candidates_table
-from crmbridge.plan.standing import keyed, see_removals, stand
+from crmbridge.plan.standing import keyed, see_removals, stand, vetoes_of_person
 from crmbridge.snapshot import Frames, PullEvent, PullSummary, Snapshot
 from crmbridge.snapshot import pull as pull_snapshot
 from crmbridge.snapshot.keep import Keeper
@@ -93,24 +94,25 @@ def connect(
     Raises:
         SettingsError: what is given is malformed, or contradicts itself, such as a settings file and an adapter's name.
     """
-    is_open = adapter is not None and not isinstance(adapter, str)
-    given = {"adapter": None if is_open else adapter, "options": options, "workspace": workspace, "policy": policy}
-    if settings is not None and (doubled := [name for name, value in given.items() if value is not None]):
-        raise SettingsError(f"settings and {doubled[0]} are both given; the settings hold {doubled[0]} already")
-    if options is not None and not isinstance(adapter, str):
-        raise SettingsError("options are given without the name of an adapter")
-    opened = adapter if not isinstance(adapter, str) else None
-    if isinstance(settings, Settings):
-        return Bridge(settings, adapter=opened)
-    if all(value is None for value in given.values()) and not (is_open and settings is None):
-        return Bridge(load(settings), adapter=opened)
-    if adapter is None:
-        raise SettingsError("workspace or policy are given without an adapter", hint="name an adapter, or a settings file alone")
+    opened = None if isinstance(adapter, str) else adapter
+    own = {"options": options, "workspace": workspace, "policy": policy}
+    if settings is not None or adapter is None:
+        _refuse_beside_settings({**own, "adapter": None if opened else adapter})
+        return Bridge(settings if isinstance(settings, Settings) else load(settings), adapter=opened)
+    if opened is not None and options is not None:
+        raise SettingsError("options are given for an adapter that is open already")
     name = adapter if isinstance(adapter, str) else adapter.name
     values: dict[str, Any] = {"crm": {"adapter": name, "options": dict(options or {})}, "policy": dict(policy or {})}
     if workspace is not None:
         values["workspace"] = {"folder": str(workspace)}
     return Bridge(in_memory(values), adapter=opened)
+
+
+def _refuse_beside_settings(given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if value is not None:
+            hint = "name an adapter in place of settings, or change the settings"
+            raise SettingsError(f"{name} is given, and the settings say it already", hint=hint)
 
 
 class Bridge:
@@ -259,7 +261,7 @@ class Bridge:
     def plans(self) -> list[Plan]:
         """The saved plans that could be applied, newest first; edited, foreign or outdated files are left out."""
         found = []
-        for path in self._plan_paths():
+        for path in plan_paths(self.workspace.plans):
             with suppress(PlanRefused):
                 found.append(Plan.read(path, workspace_id=self.journal.workspace_id))
         return found
@@ -270,7 +272,7 @@ class Bridge:
         Raises:
             PlanRefused: no such plan, or it was edited, is foreign, or of another format.
         """
-        path = self._plan_path(plan)
+        path = find_plan(self.workspace.plans, plan)
         return Plan.read(path, workspace_id=self.journal.workspace_id)
 
     def candidates(self, plan: Plan) -> pa.Table:
@@ -312,12 +314,12 @@ class Bridge:
             PlanRefused: too old, edited since it was read, or of another workspace.
             BlastRadiusExceeded: it changes more than the policy allows; nothing was written.
         """
-        _refuse_negative(max_writes)
+        refuse_negative(max_writes)
         with self.workspace.lock("apply"):
             plan = Plan.read(plan.path, workspace_id=self.journal.workspace_id)
             plan.refuse_if_old(self._clock())
-            chosen, identity = _chosen_lines(plan, max_writes)
-            writes = (_planned_write(line, plan) for line in chosen)
+            chosen, identity = chosen_lines(plan, max_writes)
+            writes = (planned_write(line, plan) for line in chosen)
             return execute(
                 self.adapter, self.journal, writes, kind="apply", plan_id=plan.id, plan_hash=identity, progress=progress
             )
@@ -369,8 +371,12 @@ class Bridge:
         return self.journal.vetoes.add([(opportunity_id, contact_id)], source="person", reason=reason)
 
     def lift(self, opportunity_id: str, contact_id: str) -> int:
-        """Allow this person again; returns 0 where there was no veto."""
-        return self.journal.vetoes.lift([(opportunity_id, contact_id)])
+        """Allow this person again, under every one of their records; returns how many vetoes there were."""
+        pairs = {(opportunity_id, contact_id)}
+        if self.workspace.snapshot.is_file():
+            with self.snapshot() as snapshot:
+                pairs |= vetoes_of_person(snapshot, self.journal, opportunity_id, contact_id)
+        return self.journal.vetoes.lift(sorted(pairs))
 
     # Proof
 
@@ -412,7 +418,7 @@ class Bridge:
                 return summary, see_removals(snapshot, self.journal, pulled_at=began)
 
     def _policy(self, max_writes: int | None) -> Policy:
-        _refuse_negative(max_writes)
+        refuse_negative(max_writes)
         return self.policy if max_writes is None else self.policy.model_copy(update={"max_writes": max_writes})
 
     def _rules(self, extra: Sequence[Rule]) -> tuple[Rule, ...]:
@@ -447,26 +453,6 @@ class Bridge:
             "basis_sha256": hashlib.sha256(basis.encode()).hexdigest(),
         }
 
-    def _plan_paths(self) -> list[Path]:
-        paths = self.workspace.plans.glob(f"*{SUFFIX}")
-        return sorted(paths, key=lambda path: (-path.stat().st_mtime_ns, path.name))
-
-    def _plan_path(self, plan: str | Path | None) -> Path:
-        paths = self._plan_paths()
-        if plan is None:
-            if not paths:
-                raise PlanRefused("there is no plan yet", hint="crmbridge plan")
-            return paths[0]
-        found = [path for path in paths if str(plan) and path.name.startswith(str(plan))]
-        if len(found) == 1:
-            return found[0]
-        with suppress(OSError, ValueError):  # a word too long for a file's name, or with a NUL in it, is no file
-            if Path(plan).is_file():
-                return Path(plan)
-        what = "several plans begin with" if found else "there is no plan"
-        known = ", ".join(path.name.removesuffix(SUFFIX) for path in (found or paths)[:5]) or "none yet"
-        raise PlanRefused(f"{what} {str(plan)!r}", hint=f"plans: {known}")
-
 
 class _ToldKeeper(Keeper):
     """Tells what is being computed."""
@@ -484,24 +470,3 @@ def _planned(snapshot: Snapshot, plan: Plan, without: set[str]) -> nw.LazyFrame[
     lines = plan.table()
     kept = lines.filter(pc.invert(pc.is_in(lines["line_id"], pa.array(sorted(without), pa.string()))))
     return keyed(snapshot, kept.select(["opportunity_id", "contact_id", "is_primary"]), "planned_lines")
-
-
-def _refuse_negative(max_writes: int | None) -> None:
-    if max_writes is not None and max_writes < 0:
-        raise SettingsError(f"max_writes is {max_writes}; allowed: 0 or more")
-
-
-def _chosen_lines(plan: Plan, max_writes: int | None) -> tuple[Iterable[PlanLine], str]:
-    """The lines to write and the identity of that choice; refuses what is over the blast-radius cap."""
-    if max_writes is None:
-        plan.refuse_if_too_large(writes=plan.header.lines, opportunities=plan.header.opportunities_changed)
-        return plan.lines(), plan.id
-    best = heapq.nlargest(max_writes, plan.lines(), key=lambda line: (line.confidence, line.is_primary, line.line_id))
-    best.sort(key=lambda line: (line.opportunity_id, -line.confidence, line.contact_id))
-    plan.refuse_if_too_large(writes=len(best), opportunities=len({line.opportunity_id for line in best}))
-    return best, f"{plan.id}:{max_writes}"
-
-
-def _planned_write(line: PlanLine, plan: Plan) -> PlannedWrite:
-    detail = {"confidence": line.confidence, "reasons": [reason.model_dump(mode="json") for reason in line.reasons]}
-    return PlannedWrite(line_id=line.line_id, write=role_write(line, plan.id), detail=detail)

@@ -29,7 +29,7 @@ class Policy(BaseModel):
     Attributes:
         threshold: the least confidence, 0 to 1, at which a role is added.
         opportunities: open, closed, or all of them.
-        closed_since: closed opportunities that closed earlier are out of scope; None takes them all.
+        closed_since: closed opportunities with an earlier close date, or none, are out of scope; None takes them all.
         existing_roles: complete an opportunity that has roles, or skip it.
         max_roles_per_opportunity: existing roles count; the most confident people come first.
         roles_allowed: the roles a plan may write; empty allows all that the CRM offers.
@@ -39,7 +39,8 @@ class Policy(BaseModel):
         exclude_employees: leave out contacts with a colleague's address.
         exclude_left: leave out people who left their company.
         exclude_account_types: leave out people of other accounts of these types (in any letter case).
-        exclude_email_domains: leave out people with an address at these domains.
+        exclude_email_domains: leave out people with an address at these registrable domains, such as acme.com; addresses at
+            free mail providers have none.
         max_changes: the most roles one plan may write.
         max_changed_percent: the most opportunities in scope, in percent, that one plan may change.
         max_writes: take only so many roles, the most confident ones; None takes all.

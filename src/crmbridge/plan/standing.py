@@ -6,7 +6,6 @@ their records they were given for, also for one that was merged into another sin
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,10 @@ import narwhals as nw
 import pyarrow as pa
 
 from crmbridge.journal import observe_removals
+from crmbridge.plan.lend import as_table
 from crmbridge.snapshot import Frames, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from crmbridge.journal import Journal
@@ -97,6 +96,15 @@ def stand(snapshot: Snapshot, journal: Journal) -> Standing:
     )
 
 
+def vetoes_of_person(snapshot: Snapshot, journal: Journal, opportunity_id: str, contact_id: str) -> set[tuple[str, str]]:
+    """The vetoed pairs of the opportunity that speak of the same person, whichever of their records they were given for."""
+    active = journal.vetoes.active()
+    vetoed = keyed(snapshot, active.append_column("vetoed_id", active["contact_id"]), "vetoes")
+    asked = keyed(snapshot, pa.table({"opportunity_id": [opportunity_id], "contact_id": [contact_id]}), "asked_pair")
+    same = vetoed.join(asked.select("opportunity_key", "person_key"), on=["opportunity_key", "person_key"], how="semi")
+    return {(opportunity_id, found) for found in same.collect("pyarrow").to_native()["vetoed_id"].to_pylist()}
+
+
 def keyed(snapshot: Snapshot, pairs: pa.Table, name: str) -> nw.LazyFrame[Any]:
     """Find the keys of (opportunity_id, contact_id), merges followed; what the snapshot does not know drops out.
 
@@ -108,14 +116,14 @@ def keyed(snapshot: Snapshot, pairs: pa.Table, name: str) -> nw.LazyFrame[Any]:
     Returns:
         opportunity_key, person_key, contact_id (the living record's), and the other columns; at most one row per row of `pairs`.
     """
-    with _incoming(snapshot, pairs):
+    with as_table(snapshot.connection, pairs, "incoming"):
         snapshot.connection.execute(_KEYED.format(name=name))
     return _kept(snapshot, name)
 
 
 def table_frame(snapshot: Snapshot, table: pa.Table, name: str) -> nw.LazyFrame[Any]:
     """Make a table joinable with the snapshot's frames, under the name of a temporary table."""
-    with _incoming(snapshot, table):
+    with as_table(snapshot.connection, table, "incoming"):
         snapshot.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS FROM incoming')
     return _kept(snapshot, name)
 
@@ -129,7 +137,7 @@ def see_removals(snapshot: Snapshot, journal: Journal, *, pulled_at: datetime) -
     if not own.num_rows:
         return 0
     read = snapshot.connection
-    with _incoming(snapshot, own):
+    with as_table(snapshot.connection, own, "incoming"):
         present = read.sql(
             """SELECT DISTINCT opportunity_id, contact_id FROM crm.contact_role
             SEMI JOIN incoming USING (opportunity_id, contact_id) WHERE is_deleted IS NOT TRUE"""
@@ -143,15 +151,6 @@ def see_removals(snapshot: Snapshot, journal: Journal, *, pulled_at: datetime) -
             live_contact_ids=contacts.to_arrow_table()["contact_id"],
             pulled_at=pulled_at,
         )
-
-
-@contextmanager
-def _incoming(snapshot: Snapshot, table: pa.Table) -> Iterator[None]:
-    snapshot.connection.register("incoming", table)
-    try:
-        yield
-    finally:
-        snapshot.connection.unregister("incoming")
 
 
 def _kept(snapshot: Snapshot, name: str) -> nw.LazyFrame[Any]:
