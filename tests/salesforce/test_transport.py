@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         if int(headers.get("Content-Length", len(body))) != len(body):
             self.close_connection = True
 
-    do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _serve
+    do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _serve  # noqa: N815
 
     def log_message(self, *args):
         pass

@@ -62,7 +62,7 @@ class SalesforceAdapter:
         return Capabilities(
             entities=frozenset(by_entity),
             incremental=frozenset(entity for entity in by_entity if entity in _INCREMENTAL and _is_stamped(by_entity[entity])),
-            deletions=frozenset(entity for entity in by_entity if entity in _INCREMENTAL and self._is_logged(by_entity[entity])),
+            deletions=frozenset(entity for entity in by_entity if entity in _DELETABLE and self._is_logged(by_entity[entity])),
             role_names=roles.picklists.get("Role", ()),
             has_primary=True,
             write_guard=WriteGuard.READ_COMPARE_WRITE,
@@ -169,6 +169,9 @@ class SalesforceAdapter:
 
 _INCREMENTAL = frozenset(Entity) - {Entity.EXCHANGE_RATE}
 """Rates are few, and belong together: they are always read whole."""
+
+_DELETABLE = _INCREMENTAL - {Entity.USER}
+"""Users are never deleted, only made inactive."""
 
 
 def _is_stamped(found: Sequence[Source]) -> bool:

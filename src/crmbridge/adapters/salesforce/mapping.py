@@ -232,7 +232,14 @@ _ACTIVITY_PATHS = (
     *("Id", "WhatId", "AccountId", "OwnerId", "CreatedDate", STAMP, "ActivityDate"),
     *("TaskSubtype", "Type", "CompletedDateTime", "StartDateTime", "ActivityDateTime", "EndDateTime"),
 )
-_TASK_KINDS = {"call": "call", "email": "email", "listemail": "email", "meeting": "meeting"}
+_TASK_KINDS = {
+    "call": "call",
+    "email": "email",
+    "listemail": "email",
+    "meeting": "meeting",
+    "note": "note",
+    "other": "other",
+}
 _OPPORTUNITY, _ACCOUNT, _CONTACT, _LEAD, _USER = "006", "001", "003", "00Q", "005"
 _LIVE = "IsDeleted = false"
 WHO_SUFFIX = ":who"
@@ -437,7 +444,15 @@ def _rate_shape(texts: Texts, rows: int) -> dict[str, pa.Array]:
         "id": given["Id"],
         "currency": given["IsoCode"],
         "rate": given["ConversionRate"],
-        "valid_from": given["StartDate"],
-        "valid_until": given["NextStartDate"],
+        "valid_from": _known_day(given["StartDate"]),
+        "valid_until": _known_day(given["NextStartDate"]),
         "modified_at": given[STAMP],
     }
+
+
+_ENDLESS = pa.array(["0001-01-01", "9999-12-31"])
+
+
+def _known_day(days: pa.Array) -> pa.Array:
+    """Salesforce's first and last day of all days mean that there is none."""
+    return pc.if_else(pc.is_in(days, _ENDLESS), pa.scalar(None, pa.string()), days)
