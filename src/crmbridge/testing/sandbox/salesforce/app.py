@@ -165,7 +165,7 @@ def _call(request: Request, body: bytes) -> Call:
     if request.headers.get("content-encoding", "") == "gzip":
         body = gzip.decompress(body)
     parts = request.url.path.split("/")
-    version = parts[3].removeprefix("v") if len(parts) > 3 and parts[3].startswith("v") else f"{LAST_VERSION}.0"  # noqa: PLR2004
+    version = parts[3].removeprefix("v") if len(parts) > 3 and parts[3].startswith("v") else f"{LAST_VERSION}.0"
     headers = {name.lower(): value for name, value in request.headers.items()}
     return Call(request.method, request.url.path, dict(parse_qsl(request.url.query)), headers, body, version)
 

@@ -69,7 +69,8 @@ class _Compiler:
         return f'{alias}."{known.name}"', Column((*spelled, known.name), known)
 
     def _parent(self, steps: list[str]) -> tuple[str, SObject, tuple[str, ...]]:
-        alias, sobject, spelled = f"{self.tag}0", self.sobject, ()
+        alias, sobject = f"{self.tag}0", self.sobject
+        spelled: tuple[str, ...] = ()
         if len(steps) > MOST_PARENTS:
             raise soql.malformed(f"at most {MOST_PARENTS} parents in one path")
         for step in steps:
@@ -118,7 +119,7 @@ class _Compiler:
             return f"coalesce({sql} {one.operator.upper()} ({inner}), {one.operator == 'not in'})"
         if one.operator in ("in", "not in"):
             return self._membership(sql, column.field, one)
-        if one.value is None:
+        if one.value is None or isinstance(one.value, tuple):
             return _null_test(sql, one.operator)
         value = _checked(column.field, one.value)
         self.parameters.append(value.lower() if isinstance(value, str) and not column.field.is_id else value)
@@ -155,12 +156,9 @@ def compile_query(query: soql.Query, schema: Schema, scope: Scope, invisible: fr
     if sobject is None:
         raise no_such_type(query.sobject)
     compiler = _Compiler(schema, scope, invisible, sobject, tag)
-    if query.is_count:
-        columns, shown = (), ["count(*) AS total"]
-    else:
-        picked = [_picked(compiler, item, place) for place, item in enumerate(query.selected)]
-        columns = tuple(column for _, column in picked)
-        shown = [f"{sql} AS c{place}" for place, (sql, _) in enumerate(picked)]
+    picked = [] if query.is_count else [_picked(compiler, item, place) for place, item in enumerate(query.selected)]
+    columns = tuple(column for _, column in picked)
+    shown = ["count(*) AS total"] if query.is_count else [f"{sql} AS c{place}" for place, (sql, _) in enumerate(picked)]
     _refuse_twice(query, columns)
     parents = () if query.is_aggregate else tuple((path, target) for path, (_, target) in compiler.aliases.items())
     shown += [f'{alias}."Id" AS parent{place}' for place, (alias, _) in enumerate(compiler.aliases.values())][: len(parents)]

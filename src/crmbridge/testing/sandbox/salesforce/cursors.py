@@ -91,27 +91,30 @@ def _record(compiled: Compiled, row: dict[str, Any], version: str) -> dict[str, 
     record: dict[str, Any] = {"attributes": _attributes(compiled.sobject, own_id, version)}
     if own_id is None:
         record = {"attributes": {"type": "AggregateResult"}}
-    homes: dict[tuple[str, ...], dict[str, Any] | None] = {(): record}
-    for place, (path, sobject) in enumerate(compiled.parents):
-        _hang(homes, path, sobject, row[f"parent{place}"], version)
+    parents = {path: (sobject, row[f"parent{place}"]) for place, (path, sobject) in enumerate(compiled.parents)}
     for place, column in enumerate(compiled.columns):
-        home = homes[column.path[:-1]]
+        home: dict[str, Any] | None = record
+        for depth in range(1, len(column.path)):
+            home = _parent(home, column.path[:depth], parents, version)
         if home is not None:
             home[column.path[-1]] = row[f"c{place}"]
     return record
 
 
-def _hang(
-    homes: dict[tuple[str, ...], dict[str, Any] | None],
+def _parent(
+    home: dict[str, Any] | None,
     path: tuple[str, ...],
-    sobject: SObject,
-    parent_id: str | None,
+    parents: dict[tuple[str, ...], tuple[SObject, str | None]],
     version: str,
-) -> None:
-    homes[path] = {"attributes": _attributes(sobject, parent_id, version)} if parent_id else None
-    above = homes[path[:-1]]
-    if above is not None:
-        above[path[-1]] = homes[path]
+) -> dict[str, Any] | None:
+    """The parent inside a record, hung there at first use; None where there is none."""
+    if home is None:
+        return None
+    if path[-1] not in home:
+        sobject, parent_id = parents[path]
+        home[path[-1]] = {"attributes": _attributes(sobject, parent_id, version)} if parent_id else None
+    found: dict[str, Any] | None = home[path[-1]]
+    return found
 
 
 def _attributes(sobject: SObject, record_id: str | None, version: str) -> dict[str, str]:

@@ -210,10 +210,15 @@ def _people(filler: _Filler) -> None:
         "Username": "w.email",
         "Email": "w.email",
         "Department": "w.team",
+        "UserRoleId": "w.team_id",
         "IsActive": "coalesce(w.is_active, true)",
         "UserType": "'Standard'",
     }
-    filler.fill("User", "w.user", user | _stamps(_NO_CREATION), {"Id": (Entity.USER, "id")})
+    teams = "SELECT DISTINCT team, 'team/' || team AS id, '00E' AS prefix FROM w.user WHERE team IS NOT NULL"
+    filler.connection.execute(f"CREATE TABLE ids.team AS {ids.made_from_sql('prefix', 'id', f'({teams})')}")
+    filler.connection.execute('INSERT INTO "UserRole" BY NAME SELECT sf_id AS "Id", team AS "Name" FROM ids.team')
+    source = "(SELECT u.*, t.sf_id AS team_id FROM w.user u LEFT JOIN ids.team t ON t.team = u.team)"
+    filler.fill("User", source, user | _stamps(_NO_CREATION), {"Id": (Entity.USER, "id")})
     account = {"Name": "w.name", "Website": "w.website", "Type": "w.type", "IsPersonAccount": "false"}
     links = {"Id": (Entity.ACCOUNT, "id"), "ParentId": (Entity.ACCOUNT, "parent_id"), "OwnerId": (Entity.USER, "owner_id")}
     filler.fill(

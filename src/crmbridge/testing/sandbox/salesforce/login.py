@@ -29,10 +29,10 @@ class Credentials:
     """What lets somebody in. Invented, and planted: a test can search logs for them."""
 
     consumer_key: str = "3MVGplantedConsumerKey"
-    consumer_secret: str = "planted-consumer-secret-9A"
+    consumer_secret: str = "planted-consumer-secret-9A"  # noqa: S105 - invented
     username: str = "robot@planted.example"
-    password: str = "planted-password-7Q"
-    security_token: str = "plantedSecurityToken"
+    password: str = "planted-password-7Q"  # noqa: S105 - invented
+    security_token: str = "plantedSecurityToken"  # noqa: S105 - invented
     session_id: str = "00D5gplanted!session.id"
 
 

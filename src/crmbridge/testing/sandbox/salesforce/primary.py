@@ -19,7 +19,7 @@ ROLE = "OpportunityContactRole"
 class _Row:
     record_id: str
     contact_id: str
-    is_primary: bool
+    is_primary: bool = False
 
 
 class PrimaryBook:
@@ -44,7 +44,7 @@ class PrimaryBook:
     def add(self, record: dict[str, Any]) -> None:
         """A new role; `record` gets the IsPrimary that it reads back as."""
         rows = self._rows[record["OpportunityId"]]
-        rows.append(_Row(record["Id"], record["ContactId"], False))
+        rows.append(_Row(record["Id"], record["ContactId"]))
         self._before[record["Id"]] = False
         self._name(rows, rows[-1], is_primary=bool(record["IsPrimary"]))
 

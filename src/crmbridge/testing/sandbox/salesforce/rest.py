@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from crmbridge.testing.sandbox.salesforce.store import Store
     from crmbridge.testing.sandbox.salesforce.write import Row
 
-FIRST_VERSION, LAST_VERSION = 58, 66
+FIRST_VERSION, LAST_VERSION = 40, 66
 MOST_IN_COLLECTION = 200
 MOST_SUBREQUESTS = 25
 MOST_UPDATED_IDS = 600_000
@@ -117,9 +117,9 @@ def _limits(rest: Rest, _: Context) -> Reply:
 
 
 def _record_count(rest: Rest, context: Context) -> Reply:
-    names = [name for name in context.call.query.get("sObjects", "").split(",") if rest.store.schema.seen(name)]
-    counts = [(name, rest.store.rows(f'SELECT count(*) FROM "{rest.sobject(name).name}"')[0][0]) for name in names]
-    return Reply(200, {"sObjects": [{"count": count, "name": name} for name, count in counts]})
+    asked = [rest.store.schema.seen(name) for name in context.call.query.get("sObjects", "").split(",")]
+    known = [sobject for sobject in asked if sobject]
+    return Reply(200, {"sObjects": [{"count": rest.store.count(sobject), "name": sobject.name} for sobject in known]})
 
 
 def _describe_all(rest: Rest, context: Context) -> Reply:

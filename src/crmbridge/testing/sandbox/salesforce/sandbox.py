@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from crmbridge.model import Entity
 from crmbridge.testing.sandbox.salesforce import merging
@@ -68,7 +68,7 @@ class SalesforceSandbox:
         self.rest = Rest(self.store, self.row_faults, lambda: (self._usage.used, self._usage.most))
         self._server = LoopbackServer(compressed(App(self.rest, self._logins, self.faults, self._usage)), port)
 
-    def __enter__(self) -> SalesforceSandbox:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

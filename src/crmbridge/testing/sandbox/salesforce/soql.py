@@ -7,13 +7,16 @@ Field lists with parent paths, COUNT() and other aggregates without GROUP BY, WH
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from crmbridge.testing.sandbox.salesforce.wire import Refusal
 
 Value: TypeAlias = str | bool | int | float | date | datetime | None
+
+Item = TypeVar("Item")
 
 MOST_CHARACTERS = 100_000
 MOST_IN_STRING = 4_000
@@ -215,7 +218,7 @@ class _Parser:
             raise malformed(f"unexpected token: {text}")
         return int(text)
 
-    def _list(self, item):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def _list(self, item: Callable[[], Item]) -> list[Item]:
         items = [item()]
         while self._takes(","):
             items.append(item())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from crmbridge.testing.sandbox.salesforce.compile import Compiled, Scope
-    from crmbridge.testing.sandbox.salesforce.schema import Schema
+    from crmbridge.testing.sandbox.salesforce.schema import Schema, SObject
     from crmbridge.testing.sandbox.salesforce.switches import Switches
 
 
@@ -76,6 +76,12 @@ class Store:
         """Run SQL of this package's own; few rows."""
         with self.lock:
             return self.connection.execute(sql, list(parameters)).fetchall()
+
+    def count(self, sobject: SObject) -> int:
+        """How many records there are, without deleted and archived ones."""
+        stored = self.schema.stored[sobject.name].by_name
+        unseen = [f'NOT "{flag}"' for flag in ("IsDeleted", "IsArchived") if flag.lower() in stored]
+        return int(self.rows(f'SELECT count(*) FROM "{sobject.name}" WHERE {" AND ".join(unseen) or "true"}')[0][0])
 
     def records(self, sobject: str, record_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Records as stored, deleted ones too, by id."""

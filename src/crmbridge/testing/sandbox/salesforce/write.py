@@ -86,8 +86,8 @@ class Writer:
                     self._upsert(sobject, rows, key)
                 else:
                     steps[operation](sobject, rows)
-                if all_or_none and any(row.code for row in rows):
-                    raise _RollBackError
+                if all_or_none:
+                    _roll_back_if_failed(rows)
         except _RollBackError:
             for row in rows:
                 row.fail(ROLLED_BACK, "Record rolled back because not all records were valid and the request was using AllOrNone")
@@ -266,6 +266,11 @@ class Writer:
 
 class _RollBackError(Exception):
     """Undo the transaction; nothing is wrong with the sandbox."""
+
+
+def _roll_back_if_failed(rows: list[Row]) -> None:
+    if any(row.code for row in rows):
+        raise _RollBackError
 
 
 def _good(rows: Iterable[Row]) -> list[Row]:
