@@ -8,6 +8,8 @@
         print(bridge.coverage(), bridge.coverage(plan))
         run = bridge.apply(plan)
         bridge.undo(run.run_id)
+
+Nothing but `apply`, `undo` and a `backfill` that is told to writes to the CRM.
 """
 
 from __future__ import annotations

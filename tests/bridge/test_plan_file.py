@@ -190,3 +190,10 @@ def test_something_in_the_way(bridge, plan):
     (plan.path.parent / ".draft").write_text("in the way")
     with pytest.raises(WorkspaceError, match=r"File exists\); no plan was made"):
         bridge.plan()
+
+
+def test_a_large_plan_is_written_in_slices_and_reads_the_same(bridge, plan, monkeypatch):
+    monkeypatch.setattr("crmbridge.plan.write._LINES_AT_ONCE", 3)
+    content = plan.path.read_bytes()
+    plan.path.unlink()
+    assert bridge.plan().path.read_bytes() == content

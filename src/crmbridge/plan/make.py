@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import narwhals as nw
-
 from crmbridge.errors import SettingsError
 from crmbridge.evidence.role_names import suggest
 from crmbridge.evidence.score import Keep, Scored
@@ -57,7 +55,7 @@ def make_plan(
         standing.frames,
         scored,
         policy,
-        chosen=_offered(chosen, role_names, policy.default_role),
+        chosen=chosen,
         vetoes=standing.vetoes,
         primaries=standing.primaries,
         has_primary=snapshot.meta.has_primary,
@@ -78,11 +76,3 @@ def _refuse_unknown_roles(policy: Policy, role_names: Sequence[str]) -> None:
                 f"[policy] {key} is {role!r}, which this CRM does not offer; allowed: {', '.join(role_names)}",
                 hint="after a change in the CRM: crmbridge pull",
             )
-
-
-def _offered(chosen: nw.LazyFrame[Any], role_names: Sequence[str], default_role: str | None) -> nw.LazyFrame[Any]:
-    """People's own past roles may hold names that the CRM no longer offers; those give way to the default."""
-    if not role_names:
-        return chosen
-    known = nw.col("role").is_in(list(role_names)).fill_null(value=False)
-    return chosen.with_columns(role=nw.when(known).then(nw.col("role")).otherwise(nw.lit(default_role, dtype=nw.String)))

@@ -22,7 +22,7 @@ from crmbridge.plan.policy import Decision
 _COPY_BUFFER_BYTES = 1 << 20
 
 _LINES_AT_ONCE = 400_000
-"""A list per line is the one thing here that the engine must hold in memory; larger plans are written in slices of their order."""
+"""A list per line is the one thing here that the engine holds in memory; larger plans are written in slices of their order."""
 
 # In the order of the file, cut into slices.
 _ADDING = f"""
