@@ -65,7 +65,8 @@ class Api:
     def roles(self, opportunity):
         """(contact, role, is_primary) of an opportunity's roles."""
         soql = f"SELECT ContactId, Role, IsPrimary FROM OpportunityContactRole WHERE OpportunityId = '{opportunity}'"
-        return sorted((row["ContactId"], row["Role"], row["IsPrimary"]) for row in self.records(soql))
+        rows = [(row["ContactId"], row["Role"], row["IsPrimary"]) for row in self.records(soql)]
+        return sorted(rows, key=lambda row: (row[0], row[1] or "", row[2]))
 
 
 class OverHttp(requests.adapters.HTTPAdapter):
