@@ -2,10 +2,11 @@
 
 from typing import ClassVar
 
+from orgs import RECENTLY, crm_id, options
+
 from crmbridge.adapters.salesforce import SalesforceAdapter
 from crmbridge.testing import AdapterConformance
 from crmbridge.testing.sandbox import SalesforceSandbox
-from tests.salesforce.orgs import RECENTLY, crm_id, options
 
 DAYS = ("converted_at", "responded_at")
 

@@ -46,7 +46,7 @@ def mark_primary(connection: Connection, ids: Sequence[str]) -> list[Answer]:
     """Make rows the primary of their opportunities; raises like `insert`."""
 
     def send(part: Sequence[str]) -> object:
-        rows = [{"attributes": {"type": ROLES}, "id": row_id, "IsPrimary": True} for row_id in part]
+        rows = [{"attributes": {"type": ROLES}, "Id": row_id, "IsPrimary": True} for row_id in part]
         return connection.request("PATCH", "composite/sobjects", body={"allOrNone": False, "records": rows}).json()
 
     return _in_parts(send, ids)

@@ -9,7 +9,7 @@ from crmbridge.adapters.salesforce.failures import Refusal
 from crmbridge.adapters.salesforce.ids import long_id
 from crmbridge.adapters.salesforce.mapping import STAMP, soql_time
 from crmbridge.contract import Deletion
-from crmbridge.errors import DataError
+from crmbridge.errors import DeletionsUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,11 +22,7 @@ LOG_DAYS = 15
 
 _HINT = "read everything anew: crmbridge pull --full"
 _LIMIT = "EXCEEDED_ID_LIMIT"
-_WINDOW = timedelta(minutes=1)
-
-
-class DeletionsUnknown(DataError):
-    """Salesforce no longer knows what was deleted that long ago: only a full read tells what is left."""
+_MARGIN = timedelta(minutes=2)
 
 
 def read_deleted(connection: Connection, sources: Sequence[Source], since: datetime) -> Iterator[Deletion]:
@@ -52,9 +48,11 @@ def read_deleted(connection: Connection, sources: Sequence[Source], since: datet
 
 
 def _log(connection: Connection, name: str, since: datetime, now: datetime) -> Iterator[tuple[str, datetime]]:
-    start, end = (moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S%%2B00:00") for moment in (since, max(now, since + _WINDOW)))
+    # The end is left out, the window is a minute at least, and their clock may be ahead of ours.
+    end = max(now, since) + _MARGIN
+    start, end_text = (moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S%%2B00:00") for moment in (since, end))
     try:
-        answer = connection.get(f"sobjects/{name}/deleted/?start={start}&end={end}")
+        answer = connection.get(f"sobjects/{name}/deleted/?start={start}&end={end_text}")
     except Refusal as refusal:
         if refusal.code == _LIMIT:
             raise DeletionsUnknown(f"more {name} records were deleted than Salesforce tells of", hint=_HINT) from None

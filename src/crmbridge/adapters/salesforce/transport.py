@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, SSLError
 
 from crmbridge.adapters.salesforce import failures
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 _CONNECT_TIMEOUT_S = 15.0
 _LONGEST_WAIT_S = 60.0
+_BACK_OFF = wait_exponential(multiplier=0.5, max=20) + wait_random(0, 0.5)
 _UNAUTHORISED, _FORBIDDEN, _TOO_MANY, _SERVER_ERROR = 401, 403, 429, 500
 _USAGE = re.compile(r"api-usage=(\d+)/(\d+)")
 _DATA = "/services/data/"
@@ -133,7 +134,7 @@ class Transport(HTTPAdapter):
             self._refuse_limit(request, response)
         elif status == _TOO_MANY:
             raise _TryAgain(str(status), _retry_after_s(response))
-        elif status >= _SERVER_ERROR or _is_web_page(response):
+        elif (status >= _SERVER_ERROR and not _is_soap_fault(response)) or _is_web_page(response):
             if not _is_repeatable(request):
                 raise self._lost(request, str(status))
             raise _TryAgain(str(status), _retry_after_s(response))
@@ -173,7 +174,7 @@ class Transport(HTTPAdapter):
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked_s = error.after_s if isinstance(error, _TryAgain) else 0
-    return min(max(asked_s, wait_exponential_jitter(initial=0.5, max=20, jitter=0.5)(state)), _LONGEST_WAIT_S)
+    return min(max(asked_s, _BACK_OFF(state)), _LONGEST_WAIT_S)
 
 
 def _retry_after_s(response: requests.Response) -> float:
@@ -201,6 +202,11 @@ def _is_repeatable(request: requests.PreparedRequest) -> bool:
 
 def _is_web_page(response: requests.Response) -> bool:
     return response.ok and response.headers.get("Content-Type", "").startswith("text/html")
+
+
+def _is_soap_fault(response: requests.Response) -> bool:
+    """SOAP says no with 500: that is an answer."""
+    return response.status_code == _SERVER_ERROR and response.headers.get("Content-Type", "").startswith("text/xml")
 
 
 def _is_unsent(error: BaseException) -> bool:

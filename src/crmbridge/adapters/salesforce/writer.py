@@ -183,14 +183,18 @@ class RoleWriter:
         if not writes:
             return before
         after = before | self._roles(writes)
-        doubled = [row for write in writes for row in _doubled(write, answers[write.key], _state(after, write))]
         removed = [write for write in writes if write.action == "remove"]
-        primaries = {write.opportunity_id: pair_state(before[write.opportunity_id], "").primary_contact_id for write in removed}
-        lacking = _lacking_primary(removed, primaries, after)
+        primaries = {write.opportunity_id: _primary(before[write.opportunity_id]) for write in removed}
+        doubled = {row_id: write for write in writes for row_id in _doubled(write, answers[write.key], _state(after, write))}
         if doubled:
-            collections.delete(self._connection, doubled)
-        if doubled or (lacking and self._restored(lacking)):
-            after |= self._roles(writes)
+            for write in doubled.values():
+                others = [role for role in after[write.opportunity_id] if role.id not in doubled]
+                primaries[write.opportunity_id] = _primary(others)
+            collections.delete(self._connection, list(doubled))
+            after |= self._roles(doubled.values())
+        lacking = _lacking_primary(removed, primaries, after)
+        if lacking and self._restored(lacking):
+            after |= self._roles([write for write in writes if write.opportunity_id in lacking])
         return after
 
     def _restored(self, lacking: Mapping[str, str]) -> bool:
@@ -203,6 +207,10 @@ class RoleWriter:
         if any(answer.fate is Fate.OPEN for answer in answers):
             raise CrmUnavailable("a primary contact that Salesforce cleared could not be put back yet")
         return True
+
+
+def _primary(roles: Sequence[ContactRole]) -> str | None:
+    return pair_state(roles, "").primary_contact_id
 
 
 def _lacking_primary(removed: Sequence[RoleWrite], primaries: Mapping[str, str | None], now: Roles) -> dict[str, str]:

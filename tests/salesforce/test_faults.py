@@ -1,0 +1,294 @@
+"""Whatever goes wrong at whatever call: run again, and the end is that of an undisturbed run; undo is exact."""
+
+import os
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+from orgs import QUICK, crm_id
+
+from crmbridge.adapters.salesforce import SalesforceAdapter, SalesforceOptions, transport, writer
+from crmbridge.apply import execute
+from crmbridge.contract import PairState, RoleWrite
+from crmbridge.errors import CrmBridgeError
+from crmbridge.journal import Journal, PlannedWrite
+from crmbridge.model import ContactRole, Entity
+from crmbridge.testing.sandbox import Fault, SalesforceSandbox, Switches, Trouble
+from crmbridge.testing.sandbox.salesforce.switches import DeletedContact, RowGone, SecondRow
+from crmbridge.testing.worlds import crowded, world_of
+from crmbridge.undo import undo
+
+TROUBLES = [
+    Trouble.BUSY,
+    Trouble.BROKEN,
+    Trouble.DROP_BEFORE,
+    Trouble.DROP_AFTER,
+    Trouble.TRUNCATED,
+    Trouble.SESSION_EXPIRED,
+]
+MODES = {"collections": 2_000, "bulk": 1}
+MOST_RUNS = 4
+
+
+def o(number):
+    return crm_id(Entity.OPPORTUNITY, f"opportunity-{number}")
+
+
+def c(number):
+    return crm_id(Entity.CONTACT, f"contact-{number}")
+
+
+def put(opportunity, contact, role="Evaluator", *, is_primary=False):
+    write = RoleWrite(
+        key=f"p:{opportunity}:{contact}",
+        action="put",
+        opportunity_id=o(opportunity),
+        contact_id=c(contact),
+        role=role,
+        is_primary=is_primary,
+    )
+    return PlannedWrite(line_id=f"L-{opportunity}-{contact}", write=write, detail={})
+
+
+# Opportunity 1 has a primary, who stays it; opportunity 2 gets one; one line is refused.
+PLAN = [put(1, 2), put(1, 3), put(2, 1, is_primary=True), put(2, 4, role=None), put(3, 5, "Other"), put(3, 99)]
+WANTED = {(write.opportunity_id, write.contact_id, write.role, write.is_primary) for write in (line.write for line in PLAN[:-1])}
+
+
+def start():
+    role = ContactRole(
+        id=crm_id(Entity.CONTACT_ROLE, "role-1"),
+        opportunity_id=o(1),
+        contact_id=c(1),
+        role="Decision Maker",
+        is_primary=True,
+        modified_at=datetime(2024, 1, 1, tzinfo=UTC),
+    )
+    crowd = crowded(opportunities=3, contacts=5)
+    return world_of([*(record for group in crowd.values() for record in group), role])
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch):
+    monkeypatch.setattr(transport, "_wait", lambda state: 0)
+    monkeypatch.setattr(writer, "_LOCK_WAIT_S", 0.0)
+
+
+class Org:
+    """A sandbox, a journal, and a fresh adapter for every run."""
+
+    def __init__(self, folder, sandbox, bulk_write_rows):
+        self.sandbox = sandbox
+        self.journal = Journal.open(folder / "journal.db")
+        self.journal._database._connection.execute("PRAGMA synchronous = OFF")
+        login = {"consumer_key": sandbox.credentials.consumer_key, "consumer_secret": sandbox.credentials.consumer_secret}
+        self.options = SalesforceOptions(
+            **login, domain="acme.my", base_url=sandbox.url, bulk_write_rows=bulk_write_rows, **QUICK
+        )
+
+    def rows(self):
+        rows = self.sandbox.rows("OpportunityContactRole")
+        return sorted((row["OpportunityId"], row["ContactId"], row["Role"] or "", row["IsPrimary"]) for row in rows)
+
+    @contextmanager
+    def adapter(self):
+        adapter = SalesforceAdapter(self.options)
+        try:
+            yield adapter
+        finally:
+            adapter.close()
+
+    def apply(self, plan=PLAN):
+        with self.adapter() as adapter:
+            return execute(adapter, self.journal, plan, kind="apply", plan_id="p", plan_hash="p")
+
+    def undo(self, run_id):
+        with self.adapter() as adapter:
+            return undo(adapter, self.journal, run_id)
+
+    def in_the_end(self, act):
+        for _ in range(MOST_RUNS):
+            try:
+                return act()
+            except CrmBridgeError:
+                continue
+        raise AssertionError("it never ended")
+
+
+@contextmanager
+def org(folder, mode="collections", **switches):
+    folder.mkdir(exist_ok=True)
+    with SalesforceSandbox(start(), Switches(**switches)) as sandbox:
+        made = Org(folder, sandbox, MODES[mode])
+        try:
+            yield made
+        finally:
+            made.journal.close()
+
+
+def everything(made, trouble, nth):
+    """Apply and undo, each with the trouble at its nth call."""
+    before = made.rows()
+    wanted = sorted([*before, *((a, b, role or "", primary) for a, b, role, primary in WANTED)])
+    fault = {"trouble": trouble, "path": "/services/data", "nth": nth}
+    made.sandbox.faults.add(Fault(**fault))
+    summary = made.in_the_end(made.apply)
+    assert made.rows() == wanted
+    assert not summary.differences
+    made.sandbox.faults.clear()
+    made.sandbox.faults.add(Fault(**fault))
+    made.in_the_end(lambda: made.undo(summary.run_id))
+    assert made.rows() == before
+    return len(made.sandbox.faults.struck)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("trouble", [Trouble.DROP_AFTER, Trouble.BUSY, Trouble.TRUNCATED])
+def test_trouble_at_a_write(tmp_path, mode, trouble):
+    path = "composite/sobjects" if mode == "collections" else "jobs/ingest"
+    for nth in range(1, 2 if mode == "collections" else 6):
+        with org(tmp_path / str(nth), mode) as made:
+            before = made.rows()
+            made.sandbox.faults.add(Fault(trouble=trouble, path=path, nth=nth))
+            summary = made.in_the_end(made.apply)
+            assert made.sandbox.faults.struck
+            assert {row[:2] for row in made.rows()} == {row[:2] for row in [*before, *WANTED]}
+            assert len(made.rows()) == len(before) + len(WANTED)
+            made.sandbox.faults.clear()
+            made.sandbox.faults.add(Fault(trouble=trouble, path=path, nth=nth))
+            made.in_the_end(lambda made=made, run_id=summary.run_id: made.undo(run_id))
+            assert made.rows() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_trouble_at_every_call(tmp_path, mode, trouble):
+    for nth in range(1, 60):
+        with org(tmp_path / str(nth), mode) as made:
+            if not everything(made, trouble, nth):
+                assert nth > 7
+                return
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_a_job_that_fails_half_way(tmp_path, rows):
+    with org(tmp_path, "bulk") as made:
+        before = made.rows()
+        made.sandbox.faults.add(Fault(trouble=Trouble.JOB_FAILS, method="PATCH", path="jobs/ingest", rows=rows))
+        summary = made.in_the_end(made.apply)
+        assert made.sandbox.faults.struck
+        assert len(made.rows()) == len(before) + len(WANTED)
+        made.in_the_end(lambda: made.undo(summary.run_id))
+        assert made.rows() == before
+
+
+def test_the_daily_limit_stops_it_and_the_next_day_carries_on(tmp_path):
+    with org(tmp_path) as made:
+        made.sandbox.faults.add(Fault(trouble=Trouble.LIMIT_REACHED, path="composite/sobjects"))
+        with pytest.raises(CrmBridgeError, match="daily limit"):
+            made.apply()
+        made.sandbox._usage.most = 1_000
+        assert made.apply().counts["applied"] == len(WANTED)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_at_every_call(tmp_path, monkeypatch, mode, moment):
+    real = transport.Transport.send
+    calls = {"left": 0}
+
+    def send(self, request, **options):
+        calls["left"] -= 1
+        if calls["left"] == 0 and moment == "before":
+            raise Killed
+        answer = real(self, request, **options)
+        if calls["left"] == 0:
+            raise Killed
+        return answer
+
+    monkeypatch.setattr(transport.Transport, "send", send)
+    step = 1 if os.environ.get("CRMBRIDGE_TEST_THOROUGH") else 3
+    for nth in range(2, 60, step):
+        with org(tmp_path / str(nth), mode) as made:
+            before, killed = made.rows(), 0
+            calls["left"] = nth
+            summary = interrupted(made.apply)
+            killed += summary is None
+            calls["left"] = -1
+            summary = summary or made.apply()
+            assert len(made.rows()) == len(before) + len(WANTED)
+            calls["left"] = nth
+            killed += interrupted(lambda made=made, run_id=summary.run_id: made.undo(run_id)) is None
+            calls["left"] = -1
+            made.undo(summary.run_id)
+            assert made.rows() == before
+            if not killed:
+                return
+
+
+def interrupted(act):
+    try:
+        return act()
+    except Killed:
+        return None
+
+
+# --- somebody else is at work too -----------------------------------------------------------------------------------
+
+
+def racing(made, monkeypatch, meanwhile):
+    """Let somebody act at the last moment before the rows are sent."""
+    real = writer.collections.insert
+
+    def insert(*given, **options):
+        meanwhile()
+        return real(*given, **options)
+
+    monkeypatch.setattr(writer.collections, "insert", insert)
+    return made.apply([PLAN[0]])
+
+
+@pytest.mark.parametrize("gone", RowGone)
+@pytest.mark.parametrize("second", SecondRow)
+@pytest.mark.parametrize("is_primary", [False, True])
+def test_a_row_beside_somebody_elses_is_taken_back(tmp_path, monkeypatch, gone, second, is_primary):
+    with org(tmp_path, row_gone=gone, second_row=second) as made:
+
+        def meanwhile():
+            made.sandbox.insert(
+                "OpportunityContactRole", OpportunityId=o(1), ContactId=c(2), Role="Influencer", IsPrimary=is_primary
+            )
+
+        summary = racing(made, monkeypatch, meanwhile)
+        assert summary.counts == {"conflict": 1}
+        assert made.rows() == sorted([(o(1), c(1), "Decision Maker", not is_primary), (o(1), c(2), "Influencer", is_primary)])
+
+
+@pytest.mark.parametrize("accepted", DeletedContact)
+def test_no_role_for_a_deleted_contact(tmp_path, accepted):
+    with org(tmp_path, deleted_contact=accepted) as made:
+        made.sandbox.delete("Contact", c(2))
+        before = made.rows()
+        summary = made.apply([PLAN[0]])
+        assert summary.counts == {"rejected": 1}
+        assert [refused.code for refused in summary.refused] == ["CONTACT_NOT_VISIBLE"]
+        assert made.rows() == before
+
+
+def test_no_role_for_an_invisible_contact(tmp_path):
+    with org(tmp_path, invisible_contacts=frozenset({c(2)})) as made:
+        assert made.apply([PLAN[0]]).counts == {"rejected": 1}
+
+
+def test_short_ids_name_the_same_records(tmp_path):
+    with org(tmp_path) as made, made.adapter() as adapter:
+        short = o(1)[:15]
+        assert [(role.opportunity_id, role.contact_id) for role in adapter.read_roles([short])] == [(short, c(1))]
+        write = PLAN[0].write.model_copy(update={"opportunity_id": short, "contact_id": c(1)[:15], "role": "Decision Maker"})
+        stale = write.model_copy(update={"is_primary": True, "expected": PairState()})
+        assert [receipt.outcome for receipt in adapter.write_roles([stale], checkpoint=print)] == ["already"]

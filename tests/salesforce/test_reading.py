@@ -1,0 +1,324 @@
+"""What is read from organisations of many kinds, and what a missing object, field or permission does."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from orgs import QUICK, crm_id, open_adapter
+
+from crmbridge.adapters.salesforce import DeletionsUnknown, SalesforceAdapter, SalesforceOptions
+from crmbridge.errors import CrmRefused, CrmUnavailable, DataError, LimitReached
+from crmbridge.model import Entity
+from crmbridge.testing.sandbox import Fault, SalesforceSandbox, Switches, Trouble
+from crmbridge.testing.sandbox.salesforce.switches import Currencies, Emails, PersonAccounts, SharedActivities
+from crmbridge.testing.worlds import crowded, empty, small
+
+HOUR = timedelta(hours=1)
+
+
+def read(adapter, entity, since=None):
+    return {row["id"]: row for batch in adapter.read(entity, since=since) for row in batch.to_pylist()}
+
+
+@pytest.fixture
+def org(request):
+    world, switches = getattr(request, "param", (small(), {}))
+    with SalesforceSandbox(world, Switches(**switches)) as sandbox:
+        yield sandbox
+
+
+def adapter_on(sandbox, **given):
+    return open_adapter(sandbox, **given)
+
+
+def with_org(world=None, **switches):
+    return pytest.mark.parametrize("org", [(world or small(), switches)], indirect=True)
+
+
+@pytest.fixture
+def opened(org):
+    made = []
+
+    def opener(**given):
+        made.append(adapter_on(org, **given))
+        return made[-1]
+
+    yield opener
+    for adapter in made:
+        adapter.close()
+
+
+# --- logins ---------------------------------------------------------------------------------------------------------
+
+
+def login_options(sandbox, way, pem):
+    known = sandbox.credentials
+    return {
+        "jwt": {"consumer_key": known.consumer_key, "username": known.username, "private_key": pem},
+        "client credentials": {
+            "consumer_key": known.consumer_key,
+            "consumer_secret": known.consumer_secret,
+            "domain": "acme.my",
+        },
+        "access token": {"access_token": known.session_id},
+        "password": {"username": known.username, "password": known.password, "security_token": known.security_token},
+    }[way]
+
+
+@pytest.fixture(scope="module")
+def pem():
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, *form).decode()
+
+
+WAYS = ["jwt", "client credentials", "access token", "password"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_in(org, pem, way):
+    options = SalesforceOptions(base_url=org.url, **login_options(org, way, pem), **QUICK)
+    adapter = SalesforceAdapter(options)
+    checks = {check.name: check for check in adapter.check().checks}
+    adapter.close()
+    assert checks["login"].status == ("warning" if way == "password" else "ok")
+    assert way in checks["login"].detail
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_session_that_ends_is_renewed_where_it_can_be(org, pem, way):
+    adapter = SalesforceAdapter(SalesforceOptions(base_url=org.url, **login_options(org, way, pem), **QUICK))
+    read(adapter, Entity.CONTACT)
+    org.expire_sessions()
+    if way == "access token":
+        with pytest.raises(CrmRefused, match="INVALID_SESSION_ID"):
+            read(adapter, Entity.CONTACT)
+    else:
+        assert len(read(adapter, Entity.CONTACT)) == 5
+    adapter.close()
+
+
+@pytest.mark.parametrize(
+    ("way", "wrong"), [("client credentials", "consumer_secret"), ("password", "password"), ("jwt", "private_key")]
+)
+def test_a_wrong_secret_is_refused_and_not_repeated(org, pem, way, wrong):
+    given = login_options(org, way, pem) | {wrong: "mistaken-9Z"}
+    adapter = SalesforceAdapter(SalesforceOptions(base_url=org.url, **given, **QUICK))
+    (check,) = adapter.check().checks
+    adapter.close()
+    assert check.status == "failed"
+    assert "mistaken-9Z" not in check.model_dump_json()
+
+
+# --- organisations of many kinds ------------------------------------------------------------------------------------
+
+
+@with_org(shared_activities=SharedActivities.OFF, emails=Emails.TASKS)
+def test_without_shared_activities_who_is_read_from_the_activity(org, opened):
+    people = read(opened(), Entity.ACTIVITY_PARTICIPANT)
+    meeting = org.sf_id(Entity.ACTIVITY, "activity-1")
+    who = people[f"{meeting}:who"]
+    assert who["contact_id"] == org.sf_id(Entity.CONTACT, "contact-2")
+    assert who["activity_id"] == meeting
+    assert who["kind"] == "who"
+
+
+@with_org(currencies=Currencies.SINGLE)
+def test_one_currency_is_the_one_named(org, opened):
+    adapter = opened(currency="EUR")
+    assert Entity.EXCHANGE_RATE not in adapter.capabilities.entities
+    told = {(row["amount"] is None, row["currency"]) for row in read(adapter, Entity.OPPORTUNITY).values()}
+    assert told == {(True, None), (False, "EUR")}
+
+
+@with_org(person_accounts=PersonAccounts.ON)
+def test_person_accounts_are_contacts_with_an_account(org, opened):
+    adapter = opened()
+    alone = read(adapter, Entity.CONTACT)[crm_id(Entity.CONTACT, "contact-5")]
+    assert alone["account_id"] in read(adapter, Entity.ACCOUNT)
+
+
+@with_org(archived_before=date(2024, 1, 5))
+def test_archived_activities_are_read(org, opened):
+    assert read(opened(), Entity.ACTIVITY).keys() == {org.sf_id(Entity.ACTIVITY, f"activity-{number}") for number in (1, 2)}
+
+
+def test_lookups_are_read_where_they_are_named(org, opened):
+    name = org.lookup_fields["signer"]
+    found = read(opened(contact_lookup_fields=(name,)), Entity.OPPORTUNITY_CONTACT_LOOKUP)
+    first = org.sf_id(Entity.OPPORTUNITY, "opportunity-1")
+    assert found[f"{first}:{name}"]["contact_id"] == org.sf_id(Entity.CONTACT, "contact-3")
+    assert found[f"{first}:{name}"]["field"] == name
+    assert len(found) == 2
+    assert Entity.OPPORTUNITY_CONTACT_LOOKUP not in opened().capabilities.entities
+
+
+@with_org(hidden=frozenset({"Campaign", "Contact.Title", "TaskRelation"}))
+def test_what_cannot_be_seen_is_left_out_by_name(org, opened):
+    adapter = opened()
+    assert Entity.CAMPAIGN not in adapter.capabilities.entities
+    with pytest.raises(DataError):
+        read(adapter, Entity.CAMPAIGN)
+    assert all(row["title"] is None for row in read(adapter, Entity.CONTACT).values())
+    checks = {check.name: check for check in adapter.check().checks}
+    assert (checks["campaign"].status, checks["campaign"].detail) == ("warning", "no object Campaign")
+    assert "without Title" in checks["contact"].detail
+    assert adapter.check().ok
+
+
+@with_org(hidden=frozenset({"OpportunityContactRole"}))
+def test_what_is_essential_stops_it(org, opened):
+    with pytest.raises(CrmRefused, match="contact_role"):
+        _ = opened().capabilities
+    assert not opened().check().ok
+
+
+@with_org(read_only=frozenset({"OpportunityContactRole"}))
+def test_without_permission_to_write(org, opened):
+    adapter = opened()
+    assert not adapter.capabilities.can_write
+    assert {check.name: check.status for check in adapter.check().checks}["writing roles"] == "warning"
+
+
+def test_an_option_that_names_no_field_fails_the_check(org, opened):
+    failed = [check.name for check in opened(contact_lookup_fields=("No_Such__c",)).check().checks if check.status == "failed"]
+    assert failed == ["field No_Such__c"]
+
+
+# --- small and large, whole and changed -----------------------------------------------------------------------------
+
+
+@with_org(crowded(opportunities=5, contacts=4_500))
+@pytest.mark.parametrize(
+    ("bulk_read_rows", "calls"), [(10_000, {"query": 1, "query more": 2}), (4_000, {"job create": 1, "query results": 1})]
+)
+def test_small_objects_by_pages_large_ones_by_bulk(org, opened, bulk_read_rows, calls):
+    adapter = opened(bulk_read_rows=bulk_read_rows)
+    assert len(read(adapter, Entity.CONTACT)) == 4_500
+    assert calls.items() <= org.calls.items()
+    assert ("query" in org.calls) == (bulk_read_rows == 10_000)
+
+
+@with_org(crowded(opportunities=1, contacts=4_500), bulk_page_rows=1_000)
+def test_bulk_results_of_many_pages(org, opened):
+    assert len(read(opened(bulk_read_rows=1), Entity.CONTACT)) == 4_500
+    assert org.calls["query results"] == 5
+
+
+@with_org(crowded(opportunities=1, contacts=4_500))
+def test_many_changes_go_by_bulk_after_the_first_page(org, opened):
+    since = datetime(2024, 1, 1, tzinfo=UTC)
+    assert len(read(opened(bulk_read_rows=3_000), Entity.CONTACT, since)) == 4_500
+    assert (org.calls["query"], org.calls["job create"]) == (1, 1)
+
+
+@with_org(crowded(opportunities=1, contacts=4_500))
+@pytest.mark.parametrize("nth", [1, 2])
+def test_an_expired_cursor_costs_a_new_query_and_no_row_twice(org, opened, nth):
+    adapter = opened()
+    _ = adapter.capabilities
+    org.faults.add(Fault(trouble=Trouble.CURSOR_EXPIRED, path="/query/01g", nth=nth))
+    rows = [row["id"] for batch in adapter.read(Entity.CONTACT) for row in batch.to_pylist()]
+    assert org.faults.struck
+    assert len(rows) == len(set(rows)) == 4_500
+
+
+@with_org(crowded(opportunities=1, contacts=3_000))
+@pytest.mark.parametrize("bulk_read_rows", [1, 10_000])
+def test_a_truncated_answer_is_asked_for_again(org, opened, bulk_read_rows):
+    adapter = opened(bulk_read_rows=bulk_read_rows)
+    _ = adapter.capabilities
+    org.faults.add(Fault(trouble=Trouble.TRUNCATED, path="results" if bulk_read_rows == 1 else "/query"))
+    assert len(read(adapter, Entity.CONTACT)) == 3_000
+    assert org.faults.struck
+
+
+def test_changes_are_read_ten_minutes_back(org, opened):
+    moment = datetime(2024, 1, 4, 9, 30, tzinfo=UTC)  # when contact-1 changed
+    first = org.sf_id(Entity.CONTACT, "contact-1")
+    assert first in read(opened(), Entity.CONTACT, moment + timedelta(minutes=10))
+    assert first not in read(opened(), Entity.CONTACT, moment + timedelta(minutes=11))
+
+
+def test_deletions_and_merges_are_told(org, opened):
+    now = datetime.now(UTC)
+    gone, loser, master = (org.sf_id(Entity.CONTACT, f"contact-{number}") for number in (5, 4, 3))
+    role = org.sf_id(Entity.CONTACT_ROLE, "role-3")
+    org.delete("Contact", gone)
+    org.delete("OpportunityContactRole", role)
+    org.merge_contacts(master, loser)
+    adapter = opened()
+    told = {deletion.id: deletion.merged_into_id for deletion in adapter.read_deleted(Entity.CONTACT, since=now - HOUR)}
+    assert told == {gone: None, loser: master}
+    assert [deletion.id for deletion in adapter.read_deleted(Entity.CONTACT_ROLE, since=now - HOUR)] == [role]
+    assert read(adapter, Entity.CONTACT)[loser]["merged_into_id"] == master
+    assert gone not in read(adapter, Entity.CONTACT)
+
+
+def test_deletions_of_long_ago_are_not_known(org, opened):
+    with pytest.raises(DeletionsUnknown, match="15 days"):
+        list(opened().read_deleted(Entity.CONTACT, since=datetime.now(UTC) - timedelta(days=16)))
+
+
+def test_a_cleared_lookup_is_a_deletion(org, opened):
+    name = org.lookup_fields["signer"]
+    opportunity = org.sf_id(Entity.OPPORTUNITY, "opportunity-1")
+    org.change("Opportunity", opportunity, **{name: None})
+    told = opened(contact_lookup_fields=(name,)).read_deleted(Entity.OPPORTUNITY_CONTACT_LOOKUP, since=datetime.now(UTC) - HOUR)
+    assert [deletion.id for deletion in told] == [f"{opportunity}:{name}"]
+
+
+def test_a_naive_moment_is_refused(org, opened):
+    with pytest.raises(DataError, match="naive"):
+        list(opened().read(Entity.CONTACT, since=datetime(2024, 1, 1)))  # noqa: DTZ001
+
+
+# --- limits ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_budget_ends_a_read(org, opened):
+    adapter = opened(max_api_calls=3)
+    with pytest.raises(LimitReached, match="max_api_calls = 3"):
+        for entity in sorted(adapter.capabilities.entities):
+            read(adapter, entity)
+    assert org.calls_used == 3
+
+
+@with_org(empty(), daily_calls=1)
+def test_the_daily_limit_ends_a_read(org, opened):
+    adapter = opened()
+    _ = adapter.capabilities
+    with pytest.raises(LimitReached, match="daily limit"):
+        read(adapter, Entity.CONTACT)
+
+
+def test_the_check_tells_what_is_left_and_what_a_pull_costs(org, opened):
+    adapter = opened()
+    checks = {check.name: check.detail for check in adapter.check().checks}
+    assert "of 15,000 API calls left" in checks["daily limit"]
+    assert checks["role names"].startswith("Business User, Decision Maker")
+    promised = int(checks["cost"].split("about ")[1].split()[0])
+    fresh = opened()
+    before = org.calls_used
+    for entity in sorted(fresh.capabilities.entities):
+        read(fresh, entity)
+    assert org.calls_used - before == promised
+
+
+def test_nobody_there():
+    adapter = SalesforceAdapter(SalesforceOptions(access_token="t", base_url="http://127.0.0.1:9", timeout_s=1, **QUICK))
+    with pytest.raises(CrmUnavailable):
+        _ = adapter.capabilities
+    assert not adapter.check().ok
+    adapter.close()
+
+
+@with_org(crowded(opportunities=2_000, contacts=1))
+def test_roles_of_many_opportunities_take_few_calls(org, opened):
+    adapter = opened()
+    ids = [org.sf_id(Entity.OPPORTUNITY, f"opportunity-{number}") for number in range(1, 2_001)]
+    assert list(adapter.read_roles(ids)) == []
+    assert org.calls["query"] == 3
+    assert "too long" not in org.calls
