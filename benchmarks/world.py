@@ -88,16 +88,18 @@ _WORLD: dict[Entity, tuple[float, str]] = {
     Entity.ACTIVITY: (
         5.0,
         """sfid('00T', i) AS id, ['task', 'call', 'email', 'meeting'][1 + pick(i, 'kind', 4)] AS kind,
-        CASE WHEN u(i, 'about') < 0.4 THEN sfid('006', pick(i, 'opportunity', {n})) END AS opportunity_id,
-        sfid('001', account) AS account_id, moment(i, 'occurred') AS occurred_at,
+        CASE WHEN u(i, 'about') < 0.4 AND deals IS NOT NULL THEN sfid('006', deals[1 + pick(i, 'deal', len(deals))]) END
+            AS opportunity_id,
+        CASE WHEN u(i, 'on account') < 0.5 THEN sfid('001', account) END AS account_id, moment(i, 'occurred') AS occurred_at,
         sfid('005', pick(i, 'owner', 200)) AS owner_id""",
     ),
     Entity.ACTIVITY_PARTICIPANT: (
         6.0,
         """sfid('00A', i) AS id, sfid('00T', i % {activities}) AS activity_id,
-        CASE WHEN i % 20 > 1 THEN sfid('003', tail(i, 'contact', {contacts})) END AS contact_id,
-        CASE WHEN i % 20 = 1 THEN sfid('00Q', pick(i, 'lead', {leads})) END AS lead_id,
-        CASE WHEN i % 20 = 0 THEN 'person' || pick(i, 'contact', {contacts}) || '@gmail.com' END AS email,
+        CASE WHEN i < {activities} THEN sfid('003', tail(i, 'talks with', {contacts}))
+            WHEN i % 20 > 1 THEN sfid('003', tail(i, 'contact', {contacts})) END AS contact_id,
+        CASE WHEN i >= {activities} AND i % 20 = 1 THEN sfid('00Q', pick(i, 'lead', {leads})) END AS lead_id,
+        CASE WHEN i >= {activities} AND i % 20 = 0 THEN 'person' || pick(i, 'contact', {contacts}) || '@gmail.com' END AS email,
         CASE WHEN i % 3 = 0 THEN 'attendee' ELSE 'who' END AS kind""",
     ),
     Entity.USER: (
@@ -125,20 +127,27 @@ def write_world(folder: Path, *, opportunities: int, seed: int = 7) -> dict[Enti
         for macro in _MACROS:
             connection.execute(f"CREATE MACRO {macro.format(seed=seed)}")
         for entity, (_, columns) in _WORLD.items():
-            query = _query(entity, columns.format(**numbers), rows=sizes[entity], accounts=sizes[Entity.ACCOUNT])
+            query = _query(entity, columns.format(**numbers), sizes=sizes, n=opportunities)
             connection.execute(f"COPY ({query}) TO '{folder / entity}.parquet' (ROW_GROUP_SIZE {READ_ROWS})")
     return sizes
 
 
-def _query(entity: Entity, columns: str, *, rows: int, accounts: int) -> str:
+def _query(entity: Entity, columns: str, *, sizes: dict[Entity, int], n: int) -> str:
     """All canonical columns in order, null where `columns` does not name them."""
+    rows, accounts, contacts = sizes[entity], sizes[Entity.ACCOUNT], sizes[Entity.CONTACT]
     schema = arrow_schema(entity)
     with duckdb.connect(":memory:") as typed:
         typed.register("empty", schema.empty_table())
         described = typed.execute("DESCRIBE FROM empty").fetchall()
     nulls = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind, *_ in described)
     picked = ", ".join(f'filled."{name}"::{kind} AS "{name}"' for name, kind, *_ in described)
-    source = f"SELECT i, tail(i, '{entity} account', {accounts}) AS account FROM range({rows}) AS r(i)"
+    account = f"tail(i, '{entity} account', {accounts})"
+    source = f"SELECT i, {account} AS account FROM range({rows}) AS r(i)"
+    if entity is Entity.ACTIVITY:
+        # Activities are with somebody of the account: its first participant's own; and about one of that account's deals.
+        account = f"tail(tail(i, 'talks with', {contacts}), '{Entity.CONTACT} account', {accounts})"
+        deals = f"SELECT tail(i, '{Entity.OPPORTUNITY} account', {accounts}) AS account, list(i) AS deals FROM range({n}) AS r(i) GROUP BY ALL"
+        source = f"SELECT * FROM (SELECT i, {account} AS account FROM range({rows}) AS r(i)) LEFT JOIN ({deals}) USING (account)"
     return (
         f"WITH filled AS (SELECT {columns} FROM ({source})), typed AS (SELECT {nulls} WHERE false UNION ALL BY NAME FROM filled) "
         f"SELECT {picked} FROM typed AS filled"
