@@ -47,6 +47,18 @@ def everything(adapter):
     list(adapter.settle([put(3)], []))
 
 
+def told_by_its_error(act):
+    try:
+        act()
+    except CrmBridgeError as error:
+        raised = error
+    else:
+        return ""
+    assert raised.__cause__ is None
+    assert raised.__context__ is None or raised.__suppress_context__
+    return "".join(traceback.format_exception(raised)) + repr(raised)
+
+
 def overheard(act):
     """All that is logged, printed, warned, raised: as a careless program would print it."""
     said, root = io.StringIO(), logging.getLogger()
@@ -57,13 +69,7 @@ def overheard(act):
     try:
         with warnings.catch_warnings(record=True) as warned, redirect_stdout(said), redirect_stderr(said):
             warnings.simplefilter("always")
-            try:
-                act()
-            except CrmBridgeError as error:
-                assert error.__cause__ is None
-                assert error.__context__ is None or error.__suppress_context__
-                said.write("".join(traceback.format_exception(error)))
-                said.write(repr(error))
+            said.write(told_by_its_error(act))
     finally:
         root.removeHandler(handler)
         root.level = level

@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from orgs import QUICK, crm_id, open_adapter
 
-from crmbridge.adapters.salesforce import DeletionsUnknown, SalesforceAdapter, SalesforceOptions
-from crmbridge.errors import CrmRefused, CrmUnavailable, DataError, LimitReached
+from crmbridge.adapters.salesforce import SalesforceAdapter, SalesforceOptions
+from crmbridge.errors import CrmRefused, CrmUnavailable, DataError, DeletionsUnknown, LimitReached
 from crmbridge.model import Entity
 from crmbridge.testing.sandbox import Fault, SalesforceSandbox, Switches, Trouble
 from crmbridge.testing.sandbox.salesforce.switches import Currencies, Emails, PersonAccounts, SharedActivities
@@ -280,9 +280,9 @@ def test_a_naive_moment_is_refused(org, opened):
 
 def test_the_budget_ends_a_read(org, opened):
     adapter = opened(max_api_calls=3)
+    entities = sorted(adapter.capabilities.entities)
     with pytest.raises(LimitReached, match="max_api_calls = 3"):
-        for entity in sorted(adapter.capabilities.entities):
-            read(adapter, entity)
+        _ = [read(adapter, entity) for entity in entities]
     assert org.calls_used == 3
 
 

@@ -11,7 +11,6 @@ if find_spec("simple_salesforce") is None:
 
 
 from crmbridge.adapters.salesforce.adapter import SalesforceAdapter
-from crmbridge.adapters.salesforce.deletions import DeletionsUnknown
 from crmbridge.adapters.salesforce.options import SalesforceOptions
 
-__all__ = ["DeletionsUnknown", "SalesforceAdapter", "SalesforceOptions"]
+__all__ = ["SalesforceAdapter", "SalesforceOptions"]

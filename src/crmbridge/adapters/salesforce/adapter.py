@@ -62,7 +62,7 @@ class SalesforceAdapter:
         return Capabilities(
             entities=frozenset(by_entity),
             incremental=frozenset(entity for entity in by_entity if entity in _INCREMENTAL and _is_stamped(by_entity[entity])),
-            deletions=frozenset(entity for entity in by_entity if entity in _DELETABLE and self._is_logged(by_entity[entity])),
+            deletions=frozenset(entity for entity in by_entity if entity in _INCREMENTAL and self._is_logged(by_entity[entity])),
             role_names=roles.picklists.get("Role", ()),
             has_primary=True,
             write_guard=WriteGuard.READ_COMPARE_WRITE,
@@ -164,14 +164,12 @@ class SalesforceAdapter:
 
     def _is_logged(self, found: Sequence[Source]) -> bool:
         objects = self._org().objects
-        return all(objects[source.object_name].flags.get("replicateable", False) for source in found) and _is_stamped(found)
+        asked = [source.object_name for source in found if source.is_logged]
+        return _is_stamped(found) and all(objects[name].flags.get("replicateable", False) for name in asked)
 
 
 _INCREMENTAL = frozenset(Entity) - {Entity.EXCHANGE_RATE}
 """Rates are few, and belong together: they are always read whole."""
-
-_DELETABLE = _INCREMENTAL - {Entity.USER}
-"""Users are never deleted, only made inactive."""
 
 
 def _is_stamped(found: Sequence[Source]) -> bool:

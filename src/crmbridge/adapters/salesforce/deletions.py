@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LOG_DAYS = 15
 """How far back Salesforce tells what was deleted; its log may be purged sooner."""
 
-_HINT = "read everything anew: crmbridge pull --full"
+_HINT = "read that entity in full"
 _LIMIT = "EXCEEDED_ID_LIMIT"
 _MARGIN = timedelta(minutes=2)
 
@@ -39,7 +39,7 @@ def read_deleted(connection: Connection, sources: Sequence[Source], since: datet
         )
     for source in sources:
         masters = _masters(connection, source, since)
-        for identifier, moment in _log(connection, source.object_name, since, now):
+        for identifier, moment in _log(connection, source.object_name, since, now) if source.is_logged else ():
             master = masters.pop(identifier, (None, moment))[0]
             yield Deletion(id=identifier + source.suffix, deleted_at=moment, merged_into_id=master)
         for identifier, (master, moment) in masters.items():

@@ -61,6 +61,7 @@ class Source:
         shape: makes canonical columns of the selected ones.
         suffix: appended to the record's id to make the entity's id, where it is not a record of its own.
         blank_when: a condition under which the record has nothing of this to tell any more; for deletions.
+        is_logged: whether Salesforce must be asked what was deleted; not where nothing is ever deleted by itself.
     """
 
     object_name: str
@@ -70,6 +71,7 @@ class Source:
     everything: bool = False
     suffix: str = ""
     blank_when: str = ""
+    is_logged: bool = True
 
     def soql(self, since: datetime | None = None) -> str:
         """The query, for all records or those changed at or after `since`."""
@@ -92,7 +94,7 @@ class _Plain:
     object_name: str
     fields: Mapping[str, str]
     needed: tuple[str, ...] = ("Id",)
-    where: tuple[str, ...] = ()
+    is_logged: bool = True
 
 
 _COMMON = {"id": "Id", "modified_at": STAMP, "is_deleted": "IsDeleted"}
@@ -151,6 +153,7 @@ _PLAIN: dict[Entity, _Plain] = {
     Entity.USER: _Plain(
         "User",
         {"id": "Id", "name": "Name", "email": "Email", "is_active": "IsActive", "modified_at": STAMP},
+        is_logged=False,  # users are never deleted, only made inactive
     ),
 }
 
@@ -197,16 +200,18 @@ def _wanted(entity: Entity, plain: _Plain, options: SalesforceOptions) -> dict[s
 
 def _plain_source(plain: _Plain, facts: ObjectFacts, wanted: Mapping[str, str], options: SalesforceOptions) -> Source:
     kept = {name: path for name, path in wanted.items() if facts.has(path)}
-    where, everything = plain.where, False
+    where: tuple[str, ...] = ()
+    everything = False
     if plain.object_name in _MERGING and "merged_into_id" in kept:
         # Who was merged away is told too: what names the loser then finds the master.
-        where, everything = (*where, "(IsDeleted = false OR MasterRecordId != null)"), True
+        where, everything = ("(IsDeleted = false OR MasterRecordId != null)",), True
     return Source(
         plain.object_name,
         tuple(dict.fromkeys(kept.values())),
         partial(_plain_shape, kept, facts.fields.get(options.left_field or "", ""), options.currency),
         where=where,
         everything=everything,
+        is_logged=plain.is_logged,
     )
 
 
@@ -373,6 +378,7 @@ def _email_source(facts: ObjectFacts) -> Source:
         tuple(path for path in wanted if facts.has(path)),
         _email_shape,
         where=("EmailMessage.ActivityId != null",),
+        is_logged=False,  # they go with their message, and that with its task
     )
 
 
