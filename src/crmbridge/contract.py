@@ -4,12 +4,17 @@ An adapter is a class, registered under the entry point group `crmbridge.adapter
 (see `Adapter`). `crmbridge.testing.AdapterConformance` tests every sentence below.
 
 Reading
-    `read` hands over Arrow record batches in the canonical schema (`crmbridge.model.arrow_schema`), ids as text, datetimes in UTC.
-    Where rows are easier, build model objects and pass them through `crmbridge.model.record_batches`. An entity the CRM does not
-    have is left out of `capabilities.entities`, and reading or counting it raises DataError or gives nothing; a field it does not
-    have is null. Deleted records are left out; records merged into another may be given with `merged_into_id`. Order is free. A read
-    that cannot finish raises: never end early in silence. `since` for an entity that is not in `capabilities.incremental` gives at
-    least what changed, possibly everything. `read_deleted` gives `merged_into_id` where the CRM knows it: None rather than wrong.
+    `read` hands over Arrow record batches in the canonical schema (`crmbridge.model.arrow_schema`), ids as text, datetimes in
+    UTC. Where rows are easier, build model objects and pass them through `crmbridge.model.record_batches`. An entity the CRM
+    does not have is left out of `capabilities.entities`, and reading or counting it raises DataError or gives nothing; a field
+    it does not have is null. Deleted records are left out; records merged into another may be given with `merged_into_id`.
+    Order is free. A read that cannot finish raises: never end early in silence. `since` for an entity that is not in
+    `capabilities.incremental` gives at least what changed, possibly everything. What `read` gives, it also gives with `since`
+    once it has changed: being restored counts, and so does being merged away where `read` gives such records. `read_deleted`
+    gives `merged_into_id` where the CRM knows it: None rather than wrong. Where the CRM may have forgotten what was deleted
+    since then, `read_deleted` raises DeletionsUnknown, at any point; the entity is then read in full. What `read` no longer
+    gives for any other reason, such as a condition on its records, is deleted too: an entity whose deletions are known only in
+    part is left out of `capabilities.deletions`.
 
 Writing
     `write_roles` yields exactly one receipt per write, in any order. A `put` adds the role where the pair is as `expected`; a

@@ -7,6 +7,7 @@ CrmBridgeError
 |-- CrmUnavailable       wait, then run again: nothing is lost, the journal remembers
 |   `-- LimitReached     the CRM's or your own call budget is used up for now
 |-- CrmRefused           ask the administrator: credentials, permissions, missing objects
+|-- DeletionsUnknown     read that entity anew, as a pull does by itself: the CRM has forgotten what was deleted
 |-- DataError            the CRM (or its adapter) sent data that break the contract
 |-- PlanRefused          make a new plan: edited, foreign, stale, or of another version
 |-- BlastRadiusExceeded  review the plan, then raise the cap or take fewer lines
@@ -68,6 +69,10 @@ class CrmRefused(CrmBridgeError):
     """The CRM understood and said no: credentials, permissions, or an object that is not there."""
 
     exit_code = 5
+
+
+class DeletionsUnknown(CrmBridgeError):
+    """The CRM no longer knows everything that was deleted since the moment asked for; only a full read tells what is left."""
 
 
 class DataError(CrmBridgeError):

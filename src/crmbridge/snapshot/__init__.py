@@ -1,9 +1,11 @@
 """The local columnar store: pulls, merges, people and data-quality findings, in one DuckDB file per workspace."""
 
+from crmbridge.snapshot.earlier import WhyFull
 from crmbridge.snapshot.findings import Finding
 from crmbridge.snapshot.frames import RESOLVED, Frames, frames_from_tables, frames_over
 from crmbridge.snapshot.pull import (
     EntityDone,
+    EntityRead,
     EntityStarted,
     PullDone,
     PullEvent,
@@ -17,6 +19,7 @@ from crmbridge.snapshot.store import Snapshot, SnapshotMeta
 __all__ = [
     "RESOLVED",
     "EntityDone",
+    "EntityRead",
     "EntityStarted",
     "Finding",
     "Frames",
@@ -27,6 +30,7 @@ __all__ = [
     "RowsRead",
     "Snapshot",
     "SnapshotMeta",
+    "WhyFull",
     "frames_from_tables",
     "frames_over",
     "pull",

@@ -1,4 +1,8 @@
-"""The full pull: every entity of a CRM into a new file that replaces the old snapshot only when it is whole."""
+"""The pull: every entity of a CRM into a new file that replaces the old snapshot only when it is whole.
+
+An entity is read in full, or, where the CRM tells what changed and what was deleted, from the earlier snapshot onwards
+(`crmbridge.snapshot.earlier`). Persons, resolved records and findings are worked out anew each time.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +10,30 @@ import hashlib
 import shutil
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from crmbridge.errors import DataError, SettingsError
+from crmbridge.errors import DataError, DeletionsUnknown, SettingsError
 from crmbridge.model import ESSENTIAL, Entity, arrow_schema
+from crmbridge.snapshot.earlier import Earlier, Mark, Source, WhyFull, find_earlier
 from crmbridge.snapshot.findings import Finding, drop_duplicates, find, store_findings
+from crmbridge.snapshot.intake import take_in
 from crmbridge.snapshot.resolve import create_crm_tables, resolve
 from crmbridge.snapshot.store import MEMORY_LIMIT, SCHEMA_VERSION, attach, connect, storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from crmbridge.contract import Adapter
 
-_ROWS_PER_INSERT = 250_000
-_BYTES_PER_INSERT = 64 << 20
+FULL_AFTER_DAYS = 30
+"""How long an entity goes on being read by its changes; then it is read in full once, against whatever they never told."""
 
 _SLOW_COMPRESSION = "dictionary,dict_fsst,roaring,zstd"
 """Not tried for the CRM's own records, which are read seldom: a third less work per insert, a file a third larger."""
@@ -36,7 +41,7 @@ _SLOW_COMPRESSION = "dictionary,dict_fsst,roaring,zstd"
 
 @dataclass(frozen=True)
 class EntityStarted:
-    """An entity is about to be read; `total` is None where the adapter cannot say."""
+    """An entity is about to be read; `total` is None where the adapter cannot say, or only changes are read."""
 
     entity: Entity
     total: int | None
@@ -76,11 +81,27 @@ PullEvent = EntityStarted | RowsRead | EntityDone | Resolving | PullDone
 
 
 @dataclass(frozen=True)
+class EntityRead:
+    """How an entity was read.
+
+    Attributes:
+        why_full: None where only changes were read.
+        changed: records that the CRM gave; within the overlap of two pulls they may be as before.
+        deleted: records of the earlier snapshot that went; 0 where the entity was read in full.
+    """
+
+    why_full: WhyFull | None
+    changed: int
+    deleted: int
+
+
+@dataclass(frozen=True)
 class PullSummary:
     """What a pull brought.
 
     Attributes:
         rows: records kept per entity that the CRM has.
+        reads: how each of them was read.
         findings: what is wrong with the data, sorted by code, entity and field.
     """
 
@@ -88,7 +109,18 @@ class PullSummary:
     snapshot_id: str
     fingerprint: str
     rows: dict[Entity, int]
+    reads: dict[Entity, EntityRead]
     findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """An entity in its new table."""
+
+    rows: int
+    read: EntityRead
+    mark: Mark
+    duplicates: Finding | None
 
 
 def pull(
@@ -97,6 +129,9 @@ def pull(
     *,
     time_zone: str = "UTC",
     as_of: datetime,
+    previous: Path | None = None,
+    source_id: str = "",
+    full_after_days: int = FULL_AFTER_DAYS,
     progress: Callable[[PullEvent], None] | None = None,
     memory_limit: str = MEMORY_LIMIT,
     threads: int | None = None,
@@ -110,6 +145,9 @@ def pull(
         path: the snapshot's file; its folder is made (0700) where it is missing.
         time_zone: the organisation's, an IANA name such as Europe/Berlin: what a close date means.
         as_of: aware; the present moment. Later dates are findings.
+        previous: an earlier snapshot, usually `path` itself, to read only changes where that is enough; None reads everything.
+        source_id: tells one CRM, opened in one way, from another; a snapshot with another id is not built on.
+        full_after_days: an entity that was last read in full so long ago is read in full again.
         progress: called with small events, from this thread.
         memory_limit: what DuckDB may use before it spills to disk.
         threads: None for one per core.
@@ -125,6 +163,7 @@ def pull(
         raise DataError(f"as_of is naive: {as_of.isoformat()}; give it a time zone")
     entities = _entities(adapter)
     notify = progress or _nobody_listens
+    source = Source(adapter.name, time_zone, source_id)
     with _work_folder(path) as work:
         connection = connect(work / "spill", memory_limit=memory_limit, threads=threads)
         try:
@@ -132,13 +171,18 @@ def pull(
                 attach(connection, work / path.name, mode="READ_WRITE")
                 create_crm_tables(connection)
                 connection.execute(f"SET disabled_compression_methods = '{_SLOW_COMPRESSION}'")
-            duplicates = [_load(connection, adapter, entity, path, notify) for entity in Entity if entity in entities]
+            earlier = find_earlier(connection, previous, source=source, as_of=as_of)
+            loading = _Loading(connection, adapter, path, as_of, earlier, as_of - timedelta(days=full_after_days), notify)
+            loaded = {entity: loading.load(entity) for entity in Entity if entity in entities}
+            duplicates = [one.duplicates for one in loaded.values() if one.duplicates]
             with storage_errors(path):
+                if isinstance(earlier, Earlier):
+                    earlier.close()
                 connection.execute("RESET disabled_compression_methods")
                 resolve(connection, entities=entities, zone=zone, stage=lambda name: notify(Resolving(name)))
                 notify(Resolving("findings"))
-                findings = find(connection, entities=entities, as_of=as_of, zone=zone, found=filter(None, duplicates))
-                summary = _seal(connection, adapter, entities, time_zone, as_of, path, findings)
+                findings = find(connection, entities=entities, as_of=as_of, zone=zone, found=duplicates)
+                summary = _seal(connection, adapter, loaded, source, as_of, path, findings)
         finally:
             connection.close()
         with storage_errors(path):
@@ -180,92 +224,64 @@ def _work_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _load(
-    connection: duckdb.DuckDBPyConnection,
-    adapter: Adapter,
-    entity: Entity,
-    path: Path,
-    notify: Callable[[PullEvent], None],
-) -> Finding | None:
-    """Read one entity into its table; return the finding of its duplicate ids, if there are any."""
-    notify(EntityStarted(entity, None if notify is _nobody_listens else adapter.count(entity)))
-    rows = 0
-    for table in _gathered(_checked(adapter, entity), arrow_schema(entity)):
-        with storage_errors(path):
-            _insert(connection, entity, table)
-        rows += len(table)
-        notify(RowsRead(entity, rows))
-    with storage_errors(path):
-        duplicate = drop_duplicates(connection, entity) if rows else None
-    notify(EntityDone(entity, rows - (duplicate.count if duplicate else 0)))
-    return duplicate
+@dataclass(frozen=True)
+class _Loading:
+    """Fills the tables of the schema `crm`, one entity after the other."""
 
+    connection: duckdb.DuckDBPyConnection
+    adapter: Adapter
+    path: Path
+    as_of: datetime
+    earlier: Earlier | WhyFull
+    full_before: datetime
+    notify: Callable[[PullEvent], None]
 
-def _checked(adapter: Adapter, entity: Entity) -> Iterator[pa.RecordBatch]:
-    wanted = arrow_schema(entity)
-    for number, batch in enumerate(adapter.read(entity), start=1):
-        _check_columns(entity, batch.schema, wanted)
-        _check_required(entity, batch, wanted, number)
-        yield batch.select(wanted.names)
+    def load(self, entity: Entity) -> _Loaded:
+        """Read one entity into its table: its changes where they are enough, else all of it."""
+        loaded = self._by_changes(entity, self.earlier) if isinstance(self.earlier, Earlier) else self.earlier
+        if isinstance(loaded, WhyFull):
+            loaded = self._in_full(entity, loaded)
+        self.notify(EntityDone(entity, loaded.rows))
+        return loaded
 
+    def _by_changes(self, entity: Entity, earlier: Earlier) -> _Loaded | WhyFull:
+        why = earlier.why_full(entity, self.adapter.capabilities, full_before=self.full_before)
+        if why is not None:
+            return why
+        since = earlier.since(entity)
+        try:
+            # Before the changes: what is deleted and made again between the two reads then stands, and is no loss.
+            earlier.note_gone(self.adapter.read_deleted(entity, since=since))
+        except DeletionsUnknown:
+            return WhyFull.FORGOTTEN
+        self.notify(EntityStarted(entity, None))
+        changed = self._take_in(entity, since)
+        with storage_errors(self.path):
+            # A record that changes while it is read may come twice; that is no finding, and the later one is kept.
+            double = drop_duplicates(self.connection, entity) if changed else None
+        carried, deleted = earlier.carry_over(entity)
+        rows = changed - (double.count if double else 0) + carried
+        mark = Mark(self.as_of, earlier.marks[entity].full_at)
+        return _Loaded(rows, EntityRead(None, changed, deleted), mark, None)
 
-def _check_columns(entity: Entity, got: pa.Schema, wanted: pa.Schema) -> None:
-    missing = [name for name in wanted.names if name not in got.names]
-    unknown = [name for name in got.names if name not in wanted.names]
-    if missing or unknown or len(got.names) != len(wanted.names):
-        raise DataError(
-            f"{entity}: columns do not match the canonical schema; missing: {missing or 'none'}, "
-            f"unknown: {unknown or 'none'}, got {len(got.names)} columns, wanted {len(wanted.names)}",
-            hint=f"compare with crmbridge.model.arrow_schema({str(entity)!r})",
-        )
-    for field in wanted:
-        if (type_ := got.field(field.name).type) != field.type:
-            raise DataError(f"{entity}.{field.name}: got type {type_}, wanted {field.type}")
+    def _in_full(self, entity: Entity, why: WhyFull) -> _Loaded:
+        self.notify(EntityStarted(entity, None if self.notify is _nobody_listens else self.adapter.count(entity)))
+        rows = self._take_in(entity, None)
+        with storage_errors(self.path):
+            duplicates = drop_duplicates(self.connection, entity) if rows else None
+        kept = rows - (duplicates.count if duplicates else 0)
+        return _Loaded(kept, EntityRead(why, rows, 0), Mark(self.as_of, self.as_of), duplicates)
 
-
-def _check_required(entity: Entity, batch: pa.RecordBatch, wanted: pa.Schema, number: int) -> None:
-    for field in wanted:
-        if field.nullable:
-            continue
-        column = batch.column(field.name)
-        blanks = pc.sum(pc.equal(column, "")).as_py() if pa.types.is_string(column.type) else 0
-        bad = column.null_count + (blanks or 0)
-        if bad:
-            raise DataError(
-                f"{entity}.{field.name}: null or blank in {bad} of the {len(batch)} rows of batch {number}; "
-                "every record needs a value here"
-            )
-
-
-def _gathered(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Join small batches, so that an adapter that yields a page at a time costs no more than one that yields 100,000."""
-    held: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        held.append(batch)
-        rows, size = rows + len(batch), size + batch.nbytes
-        if rows >= _ROWS_PER_INSERT or size >= _BYTES_PER_INSERT:
-            yield pa.Table.from_batches(held, schema=schema)
-            held, rows, size = [], 0, 0
-    if held:
-        yield pa.Table.from_batches(held, schema=schema)
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, entity: Entity, table: pa.Table) -> None:
-    connection.register("incoming", table)
-    try:
-        connection.execute(f"INSERT INTO crm.{entity} FROM incoming")
-    except (duckdb.InvalidInputException, duckdb.ConversionException):
-        raise DataError(f"{entity}: a batch holds values that cannot be stored, such as text that is not UTF-8") from None
-    finally:
-        connection.unregister("incoming")
+    def _take_in(self, entity: Entity, since: datetime | None) -> int:
+        batches = self.adapter.read(entity, since=since)
+        return take_in(self.connection, entity, batches, path=self.path, told=lambda rows: self.notify(RowsRead(entity, rows)))
 
 
 def _seal(
     connection: duckdb.DuckDBPyConnection,
     adapter: Adapter,
-    entities: frozenset[Entity],
-    time_zone: str,
+    loaded: dict[Entity, _Loaded],
+    source: Source,
     as_of: datetime,
     path: Path,
     findings: tuple[Finding, ...],
@@ -274,18 +290,19 @@ def _seal(
     snapshot_id = uuid.uuid4().hex
     connection.begin()
     connection.execute("CREATE SCHEMA meta")
-    rows, fingerprint = _store_entities(connection, entities)
+    fingerprint = _store_entities(connection, loaded)
     store_findings(connection, findings)
     connection.execute(
         "CREATE TABLE meta.snapshot AS SELECT $1::INT AS schema_version, $2::TEXT AS snapshot_id, $3::TEXT AS fingerprint, "
-        "$4::TEXT AS adapter, $5::TIMESTAMPTZ AS as_of, $6::TEXT AS time_zone, "
-        "$7::TEXT[] AS role_names, $8::BOOLEAN AS has_primary",
-        [SCHEMA_VERSION, snapshot_id, fingerprint, adapter.name, as_of, time_zone, *_offers(adapter)],
+        "$4::TEXT AS adapter, $5::TIMESTAMPTZ AS as_of, $6::TEXT AS time_zone, $7::TEXT AS source_id, "
+        "$8::TEXT[] AS role_names, $9::BOOLEAN AS has_primary",
+        [SCHEMA_VERSION, snapshot_id, fingerprint, source.adapter, as_of, source.time_zone, source.source_id, *_offers(adapter)],
     )
     connection.commit()
     connection.execute("USE memory")
     connection.execute("DETACH snapshot")
-    return PullSummary(path, snapshot_id, fingerprint, rows, findings)
+    rows = {entity: one.rows for entity, one in loaded.items()}
+    return PullSummary(path, snapshot_id, fingerprint, rows, {entity: one.read for entity, one in loaded.items()}, findings)
 
 
 def _offers(adapter: Adapter) -> tuple[list[str], bool]:
@@ -294,7 +311,20 @@ def _offers(adapter: Adapter) -> tuple[list[str], bool]:
     return list(capabilities.role_names), capabilities.has_primary
 
 
-def _store_entities(connection: duckdb.DuckDBPyConnection, entities: frozenset[Entity]) -> tuple[dict[Entity, int], str]:
+_ENTITIES = pa.schema(
+    [
+        ("entity", pa.string()),
+        ("is_present", pa.bool_()),
+        ("records", pa.int64()),
+        ("checksum", pa.string()),
+        ("current_at", pa.timestamp("us", "UTC")),
+        ("full_at", pa.timestamp("us", "UTC")),
+    ]
+)
+"""How much of each entity there is, and how far it was read (`Mark`); null for what the CRM does not have."""
+
+
+def _store_entities(connection: duckdb.DuckDBPyConnection, loaded: dict[Entity, _Loaded]) -> str:
     """Count and fingerprint every table: the sum of its rows' hashes, which no order of rows can change."""
     kept: list[dict[str, object]] = []
     for entity in Entity:
@@ -302,10 +332,10 @@ def _store_entities(connection: duckdb.DuckDBPyConnection, entities: frozenset[E
         records, checksum = connection.execute(
             f"SELECT count(*), coalesce(sum(hash({columns})), 0)::TEXT FROM crm.{entity}"
         ).fetchone() or (0, "0")
-        kept.append({"entity": entity, "is_present": entity in entities, "records": records, "checksum": checksum})
-    connection.register("kept", pa.Table.from_pylist(kept))
+        mark = asdict(loaded[entity].mark) if entity in loaded else {}
+        kept.append({"entity": entity, "is_present": entity in loaded, "records": records, "checksum": checksum, **mark})
+    connection.register("kept", pa.Table.from_pylist(kept, schema=_ENTITIES))
     connection.execute("CREATE TABLE meta.entities AS FROM kept")
     connection.unregister("kept")
     digest = hashlib.sha256("".join(f"{k['entity']} {k['records']} {k['checksum']}\n" for k in kept).encode())
-    rows = {Entity(str(k["entity"])): int(str(k["records"])) for k in kept if k["is_present"]}
-    return rows, digest.hexdigest()
+    return digest.hexdigest()

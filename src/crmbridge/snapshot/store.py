@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MEMORY_LIMIT = "3GB"
 _PULL_AGAIN = "run `crmbridge pull`"
 _MAKE_ROOM = "see that the folder can be written and has free space, then run `crmbridge pull` again"
@@ -131,9 +131,18 @@ def connect(spill: Path, *, memory_limit: str, threads: int | None = None) -> du
 
 def attach(connection: duckdb.DuckDBPyConnection, path: Path, *, mode: str) -> None:
     """Attach `path` as the catalog `snapshot` and make it the default; `mode` is READ_ONLY or READ_WRITE."""
-    quoted = str(path).replace("'", "''")
-    connection.execute(f"ATTACH '{quoted}' AS snapshot ({mode})")
+    connection.execute(f"ATTACH {quoted_path(path)} AS snapshot ({mode})")
     connection.execute("USE snapshot")
+
+
+def quoted_path(path: Path) -> str:
+    """A path as SQL text."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def moment(us: int) -> datetime:
+    """Epoch microseconds as aware UTC, exactly."""
+    return datetime.fromtimestamp(us // 1_000_000, UTC).replace(microsecond=us % 1_000_000)
 
 
 def _attach_for_reading(connection: duckdb.DuckDBPyConnection, path: Path) -> SnapshotMeta:
@@ -157,7 +166,7 @@ def _read_meta(connection: duckdb.DuckDBPyConnection) -> SnapshotMeta:
         snapshot_id=snapshot_id,
         fingerprint=fingerprint,
         adapter=adapter,
-        as_of=datetime.fromtimestamp(as_of_us // 1_000_000, UTC).replace(microsecond=as_of_us % 1_000_000),
+        as_of=moment(as_of_us),
         time_zone=time_zone,
         entities=frozenset(Entity(entity) for (entity,) in present),
         role_names=tuple(role_names),
