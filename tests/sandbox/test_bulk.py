@@ -5,12 +5,12 @@ import io
 import time
 
 import pytest
+from tests.sandbox.conftest import Ids
 
 from crmbridge.testing import worlds
 from crmbridge.testing.sandbox import Fault, RowFault, Switches, Trouble
 from crmbridge.testing.sandbox.crowd import crowd_tables
 from crmbridge.testing.sandbox.salesforce.switches import UnknownColumn
-from tests.sandbox.conftest import Ids
 
 ENDED = ("JobComplete", "Failed", "Aborted")
 
@@ -85,7 +85,9 @@ def test_query_all_by_bulk(serve):
     assert [len(rows_of(api.get(f"/jobs/query/{job}/results"))) for job in (live, every)] == [5, 7]
 
 
-@pytest.mark.parametrize("soql", ["SELECT COUNT() FROM Contact", "SELECT MAX(Name) FROM Contact", "SELECT Id FROM Contact OFFSET 1"])
+@pytest.mark.parametrize(
+    "soql", ["SELECT COUNT() FROM Contact", "SELECT MAX(Name) FROM Contact", "SELECT Id FROM Contact OFFSET 1"]
+)
 def test_what_bulk_queries_cannot(api, soql):
     answer = api.post("/jobs/query", {"operation": "query", "query": soql})
     assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "API_ERROR")
@@ -212,11 +214,10 @@ def test_an_unknown_object_and_operation(api):
 
 def test_the_real_client_reads_and_writes(api, ids, real_client):
     client = real_client(api.sandbox, session_id=api.sandbox.session_id, instance="acme.my.salesforce.com")
-    (page,) = client.bulk2.Contact.query("SELECT Id FROM Contact")
+    (page,) = client.bulk2.Contact.query("SELECT Id FROM Contact", wait=0)
     assert len(page.splitlines()) == 6
-    (told,) = client.bulk2.OpportunityContactRole.insert(csv_file=None, records=[
-        {"OpportunityId": ids("opportunity-3"), "ContactId": ids("contact-1")}
-    ])
+    role = {"OpportunityId": ids("opportunity-3"), "ContactId": ids("contact-1")}
+    (told,) = client.bulk2.OpportunityContactRole.insert(records=[role], wait=0)
     assert (told["numberRecordsProcessed"], told["numberRecordsFailed"]) == (1, 0)
 
 

@@ -118,7 +118,11 @@ def test_parquet_and_arrow_give_the_same_org(tmp_path):
 def test_a_messy_world_loads_whole():
     world = make_world(opportunities=60, as_of=datetime(2026, 1, 1, tzinfo=UTC)).records
     sandbox = SalesforceSandbox(world)
-    for entity, name in ((Entity.CONTACT, "Contact"), (Entity.OPPORTUNITY, "Opportunity"), (Entity.CAMPAIGN_MEMBER, "CampaignMember")):
+    for entity, name in (
+        (Entity.CONTACT, "Contact"),
+        (Entity.OPPORTUNITY, "Opportunity"),
+        (Entity.CAMPAIGN_MEMBER, "CampaignMember"),
+    ):
         assert len(sandbox.rows(name)) == len(world[entity])
     alive = [role for role in world[Entity.CONTACT_ROLE] if not role.is_deleted]
     assert len(sandbox.rows("OpportunityContactRole")) == len(alive)

@@ -31,9 +31,7 @@ def test_jwt_bearer_lets_the_real_client_in(api, real_client, key):
 
 def test_client_credentials_let_the_real_client_in(api, real_client):
     known = api.sandbox.credentials
-    client = real_client(
-        api.sandbox, consumer_key=known.consumer_key, consumer_secret=known.consumer_secret, domain="acme.my"
-    )
+    client = real_client(api.sandbox, consumer_key=known.consumer_key, consumer_secret=known.consumer_secret, domain="acme.my")
     assert works(client)
 
 

@@ -65,7 +65,8 @@ def test_both_lengths_of_an_id_are_equal(api, ids):
 
 
 def test_values_have_json_types(api, ids):
-    soql = f"SELECT Amount, IsWon, CloseDate, CreatedDate, Type, CurrencyIsoCode FROM Opportunity WHERE Id = '{ids('opportunity-1')}'"
+    fields = "Amount, IsWon, CloseDate, CreatedDate, Type, CurrencyIsoCode"
+    soql = f"SELECT {fields} FROM Opportunity WHERE Id = '{ids('opportunity-1')}'"
     (record,) = api.records(soql)
     assert record == {
         "Amount": 1200.5,

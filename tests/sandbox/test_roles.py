@@ -1,6 +1,7 @@
 """Contact roles: what the org does with them, known and unknown."""
 
 import pytest
+from tests.sandbox.conftest import Ids
 
 from crmbridge.model import Entity
 from crmbridge.testing import worlds
@@ -13,7 +14,6 @@ from crmbridge.testing.sandbox.salesforce.switches import (
     SecondRow,
     UnknownField,
 )
-from tests.sandbox.conftest import Ids
 
 
 def status_codes(answer):
@@ -125,9 +125,7 @@ def test_roles_of_a_deleted_opportunity_are_marked(api, ids):
     assert status_codes(api.add_roles((ids("opportunity-1"), ids("contact-1"), None, False))) == ["ENTITY_IS_DELETED"]
 
 
-@pytest.mark.parametrize(
-    ("switch", "code"), [(DeletedContact.ACCEPTED, None), (DeletedContact.REFUSED, "ENTITY_IS_DELETED")]
-)
+@pytest.mark.parametrize(("switch", "code"), [(DeletedContact.ACCEPTED, None), (DeletedContact.REFUSED, "ENTITY_IS_DELETED")])
 def test_a_role_for_a_deleted_contact(serve, switch, code):
     api = serve(worlds.graves(), Switches(deleted_contact=switch))
     ids = Ids(api.sandbox)

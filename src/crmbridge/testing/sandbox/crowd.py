@@ -69,7 +69,8 @@ _SQL = {
         'Lark' || i AS last_name, 'p' || i || '@company' || (1 + i % {{accounts}}) || '.example' AS email, false AS has_left,
         CASE i % 3 WHEN 0 THEN 'Head of Procurement' WHEN 1 THEN 'Engineer' END AS title, {_stamps(104729)}
         FROM range(1, {{contacts}} + 1) r(i)""",
-    Entity.OPPORTUNITY: f"""SELECT 'opportunity-' || i AS id, 'account-' || (1 + i % {{accounts}}) AS account_id, 'Deal ' || i AS name,
+    Entity.OPPORTUNITY: f"""SELECT 'opportunity-' || i AS id, 'account-' || (1 + i % {{accounts}}) AS account_id,
+        'Deal ' || i AS name,
         (i % 99991 + 0.5)::DECIMAL(22, 4) AS amount, 'EUR' AS currency, i % 3 = 0 AS is_closed, i % 6 = 0 AS is_won,
         CASE WHEN i % 6 = 0 THEN 'Closed Won' WHEN i % 3 = 0 THEN 'Closed Lost' ELSE 'Proposal' END AS stage,
         DATE '2024-02-01' + (i % {_DAYS})::INTEGER AS close_date, 'user-' || (1 + i % {{users}}) AS owner_id, {_stamps(15485863)}
@@ -82,6 +83,7 @@ _SQL = {
         'account-' || (1 + i % {{accounts}}) AS account_id, {_stamps(49979687)}, created_at AS occurred_at
         FROM range(1, {{activities}} + 1) r(i)""",
     Entity.ACTIVITY_PARTICIPANT: f"""SELECT 'participant-' || i AS id, 'activity-' || i AS activity_id,
-        'contact-' || (1 + i % {{contacts}}) AS contact_id, CASE i % 4 WHEN 0 THEN 'attendee' WHEN 1 THEN 'to' ELSE 'who' END AS kind,
+        'contact-' || (1 + i % {{contacts}}) AS contact_id,
+        CASE i % 4 WHEN 0 THEN 'attendee' WHEN 1 THEN 'to' ELSE 'who' END AS kind,
         {_START} AS modified_at FROM range(1, {{activities}} + 1) r(i)""",
 }

@@ -50,6 +50,11 @@ class LoopbackServer:
             raise RuntimeError("the sandbox is not running: use it as a context manager, or call start()")
         return f"http://{HOST}:{self._socket.getsockname()[1]}"
 
+    @property
+    def is_running(self) -> bool:
+        """Whether somebody can call."""
+        return self._socket is not None
+
     def start(self) -> None:
         """Begin to listen; returns once it does.
 

@@ -71,7 +71,8 @@ def made_from_sql(prefix_column: str, id_column: str, source: str) -> str:
     hashed = f"SELECT *, md5_number_lower({id_column}) % {_SPAN} AS n FROM {source}"
     shaped = (
         f"SELECT *, length({id_column}) = 18 AND regexp_full_match({id_column}, '[0-9A-Za-z]+') "
-        f"AND starts_with({id_column}, {prefix_column}) AS shaped, {prefix_column} || '{_HASHED}' || {digits} AS made FROM ({hashed})"
+        f"AND starts_with({id_column}, {prefix_column}) AS shaped, "
+        f"{prefix_column} || '{_HASHED}' || {digits} AS made FROM ({hashed})"
     )
     short = f"SELECT * EXCLUDE (made), CASE WHEN shaped THEN left({id_column}, 15) ELSE made END AS short, made FROM ({shaped})"
     checked = f"SELECT *, short || {checks} AS long FROM ({short})"

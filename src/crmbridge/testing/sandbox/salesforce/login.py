@@ -91,7 +91,8 @@ class Logins:
         if _element(text, "username") != self.credentials.username or _element(text, "password") not in allowed:
             return _soap_fault("INVALID_LOGIN", "INVALID_LOGIN: Invalid username, password, security token; or user locked out.")
         server = f"{instance_url}/services/Soap/u/{version}/00D5gA000000001EBA"
-        inner = f"<loginResponse><result><serverUrl>{server}</serverUrl><sessionId>{self._open()}</sessionId></result></loginResponse>"
+        told = f"<serverUrl>{server}</serverUrl><sessionId>{self._open()}</sessionId>"
+        inner = f"<loginResponse><result>{told}</result></loginResponse>"
         return Reply(200, _SOAP.format(space='="urn:partner.soap.sforce.com', inner=inner).encode(), "text/xml;charset=UTF-8")
 
     def _open(self) -> str:

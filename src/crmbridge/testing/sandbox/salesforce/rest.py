@@ -127,6 +127,11 @@ def _describe_all(rest: Rest, context: Context) -> Reply:
     return Reply(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": told})
 
 
+def _about(rest: Rest, context: Context) -> Reply:
+    told = rest.sobject(context.parts["sobject"]).described(context.parts["version"], with_fields=False)
+    return Reply(200, {"objectDescribe": told, "recentItems": []})
+
+
 def _describe(rest: Rest, context: Context) -> Reply:
     return Reply(200, rest.sobject(context.parts["sobject"]).described(context.parts["version"], with_fields=True))
 
@@ -392,6 +397,7 @@ _ENDPOINTS = (
     _endpoint("updated", "GET", "/sobjects/<sobject>/updated", _updated),
     _endpoint("query", "GET", "/(?P<which>query|queryAll)", _query),
     _endpoint("query more", "GET", "/query(?:All)?/<locator>", _query_more),
+    _endpoint("about", "GET", "/sobjects/<sobject>", _about),
     _endpoint("create", "POST", "/sobjects/<sobject>", _create),
     _endpoint("read", "GET", "/sobjects/<sobject>/<id>", _read),
     _endpoint("change", "PATCH", "/sobjects/<sobject>/<id>", _change),

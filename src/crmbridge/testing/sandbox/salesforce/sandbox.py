@@ -69,7 +69,8 @@ class SalesforceSandbox:
         self._server = LoopbackServer(compressed(App(self.rest, self._logins, self.faults, self._usage)), port)
 
     def __enter__(self) -> Self:
-        self.start()
+        if not self._server.is_running:
+            self.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
