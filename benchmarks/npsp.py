@@ -113,7 +113,8 @@ def _reasons(bridge: Bridge, plan: Plan) -> nw.LazyFrame[object]:
     return nw.from_native(
         duckdb.sql(
             f"""SELECT opportunity_id AS opportunity_key, contact_id AS person_key, rule, bits
-            FROM read_parquet('{plan.candidates_path}') WHERE decision <> 'has_role'"""
+            FROM read_parquet('{plan.candidates_path}') JOIN read_parquet('{plan.reasons_path}') USING (opportunity_key, person_key)
+            WHERE decision <> 'has_role'"""
         )
     )
 

@@ -72,7 +72,8 @@ _WORLD: dict[Entity, tuple[float, str]] = {
     Entity.CONTACT_ROLE: (
         0.6,
         """sfid('00K', i) AS id, sfid('006', pick(i, 'opportunity', {n})) AS opportunity_id,
-        sfid('003', pick(i, 'contact', {contacts})) AS contact_id, 'Decision Maker' AS role, u(i, 'primary') < 0.5 AS is_primary,
+        sfid('003', coalesce(people[1 + pick(i, 'contact', len(people))], pick(i, 'contact', {contacts}))) AS contact_id,
+        'Decision Maker' AS role, u(i, 'primary') < 0.5 AS is_primary,
         moment(i, 'created') AS created_at""",
     ),
     Entity.CAMPAIGN: (0.0, "sfid('701', i) AS id, 'Campaign ' || i AS name, 'Webinar' AS type"),
@@ -146,12 +147,24 @@ def _query(entity: Entity, columns: str, *, sizes: dict[Entity, int], n: int) ->
     if entity is Entity.ACTIVITY:
         # Activities are with somebody of the account: its first participant's own; and about one of that account's deals.
         account = f"tail(tail(i, 'talks with', {contacts}), '{Entity.CONTACT} account', {accounts})"
-        deals = f"SELECT tail(i, '{Entity.OPPORTUNITY} account', {accounts}) AS account, list(i) AS deals FROM range({n}) AS r(i) GROUP BY ALL"
-        source = f"SELECT * FROM (SELECT i, {account} AS account FROM range({rows}) AS r(i)) LEFT JOIN ({deals}) USING (account)"
+        source = _beside(account, rows=rows, lists=_listed("deals", Entity.OPPORTUNITY, n, accounts))
+    if entity is Entity.CONTACT_ROLE:
+        # Roles are mostly people of the account.
+        account = f"tail(pick(i, 'opportunity', {n}), '{Entity.OPPORTUNITY} account', {accounts})"
+        source = _beside(account, rows=rows, lists=_listed("people", Entity.CONTACT, contacts, accounts))
     return (
         f"WITH filled AS (SELECT {columns} FROM ({source})), typed AS (SELECT {nulls} WHERE false UNION ALL BY NAME FROM filled) "
         f"SELECT {picked} FROM typed AS filled"
     )
+
+
+def _listed(name: str, entity: Entity, rows: int, accounts: int) -> str:
+    """The row numbers of an entity, as a list per account."""
+    return f"SELECT tail(i, '{entity} account', {accounts}) AS account, list(i) AS {name} FROM range({rows}) AS r(i) GROUP BY ALL"
+
+
+def _beside(account: str, *, rows: int, lists: str) -> str:
+    return f"SELECT * FROM (SELECT i, {account} AS account FROM range({rows}) AS r(i)) LEFT JOIN ({lists}) USING (account)"
 
 
 @dataclass(frozen=True)

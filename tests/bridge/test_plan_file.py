@@ -43,7 +43,7 @@ def test_the_order_in_which_the_crm_tells_does_not_matter(opened, clock, plan):
 
 
 def test_files_are_private_and_nothing_else_is_left_behind(plan):
-    assert names(plan.path.parent) == [f"{plan.id}.candidates.parquet", f"{plan.id}.plan.jsonl"]
+    assert names(plan.path.parent) == [f"{plan.id}.{what}" for what in ("candidates.parquet", "plan.jsonl", "reasons.parquet")]
     assert {stat.S_IMODE(path.stat().st_mode) for path in plan.path.parent.iterdir()} == {0o600}
     assert stat.S_IMODE(plan.path.parent.stat().st_mode) == 0o700
 

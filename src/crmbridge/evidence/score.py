@@ -101,9 +101,8 @@ def score(
     proposals = keep(_gather(proposing, sight), "proposals")
     sight = replace(sight, pairs=keep(proposals.select(*_PAIR).unique(), "proposed_pairs"))
     supporting = [rule for rule in weighed if rule.stance is Stance.SUPPORTS]
-    supports = [_gather(supporting, sight)] if supporting else []
-    reasons = keep(nw.concat([proposals, *supports]), "reasons")
-    keep.forget("proposals")
+    supports = [keep(_gather(supporting, sight), "supports")] if supporting else []
+    reasons = nw.concat([proposals, *supports])
     return Scored(reasons=reasons, pairs=keep(_sum(reasons, weighed, prior_bits), "scored_pairs"), rules=weighed, sight=sight)
 
 

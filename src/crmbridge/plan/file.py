@@ -1,7 +1,7 @@
 """The plan as a file: one JSON document per line, the header first; reviewable, diffable, hashed, applied exactly as it reads.
 
 The header says what the plan came from (workspace, snapshot, policy) and carries the hash of the body; the plan's id is the hash
-of the header. An edited, foreign or newer file is refused. Beside it lies `<plan id>.candidates.parquet`: every candidate, also
+of the header. An edited, foreign or newer file is refused. Beside it lie `<plan id>.candidates.parquet` and `.reasons.parquet`: every candidate, also
 those left alone, with confidence and reasons.
 """
 
@@ -112,8 +112,16 @@ class Plan:
 
     @property
     def candidates_path(self) -> Path:
-        """Where all candidates of the original plan lie."""
-        return self.path.with_name(f"{self.header.reviewed_from or self.id}.candidates.parquet")
+        """Where all candidates of the original plan lie: one row each."""
+        return self._beside("candidates")
+
+    @property
+    def reasons_path(self) -> Path:
+        """Where their reasons lie: one row per candidate and rule."""
+        return self._beside("reasons")
+
+    def _beside(self, what: str) -> Path:
+        return self.path.with_name(f"{self.header.reviewed_from or self.id}.{what}.parquet")
 
     @classmethod
     def read(cls, path: Path, *, workspace_id: str) -> Plan:

@@ -18,11 +18,12 @@ REASONS_OF_LINE = f"array_to_string(list_transform(reasons, lambda r: {_REASON.f
 _DAY = "strftime(make_timestamp(occurred_s * 1000000), '%Y-%m-%d')"
 
 _CANDIDATES = f"""
-    SELECT opportunity_id, contact_id, any_value(role) AS role, any_value(is_primary) AS is_primary,
-        any_value(confidence) AS confidence, any_value(decision) AS decision,
-        string_agg({_REASON.format(r="", day=_DAY)}, '; ' ORDER BY abs(bits) DESC, rule) AS reasons
-    FROM read_parquet($path)
-    GROUP BY opportunity_key, person_key, opportunity_id, contact_id
+    SELECT opportunity_id, contact_id, role, is_primary, confidence, decision, reasons
+    FROM read_parquet($candidates) JOIN (
+        SELECT opportunity_key, person_key,
+            string_agg({_REASON.format(r="", day=_DAY)}, '; ' ORDER BY abs(bits) DESC, rule) AS reasons
+        FROM read_parquet($reasons) GROUP BY opportunity_key, person_key
+    ) USING (opportunity_key, person_key)
     ORDER BY opportunity_id, confidence DESC, contact_id, reasons
 """
 
@@ -41,6 +42,8 @@ def candidates_table(connection: duckdb.DuckDBPyConnection, plan: Plan) -> pa.Ta
     Raises:
         PlanRefused: the file beside the plan is gone.
     """
-    if not plan.candidates_path.is_file():
+    paths = {"candidates": plan.candidates_path, "reasons": plan.reasons_path}
+    if not all(path.is_file() for path in paths.values()):
         raise PlanRefused(f"the candidates of {plan.id} are gone", hint="crmbridge plan makes them anew")
-    return connection.execute(_CANDIDATES, {"path": str(plan.candidates_path), **reason_parameters(plan)}).to_arrow_table()
+    named = {name: str(path) for name, path in paths.items()}
+    return connection.execute(_CANDIDATES, {**named, **reason_parameters(plan)}).to_arrow_table()

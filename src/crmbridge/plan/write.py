@@ -53,11 +53,13 @@ _LINES = """
     ORDER BY opportunity_id, bits DESC, contact_id
 """
 
-# One row per candidate and rule: nothing but joins, which the engine can spill.
 _CANDIDATES = """
-    SELECT opportunity_key, person_key, opportunity_id, contact_id, role, is_primary, round(c.confidence, 4) AS confidence,
-        decision, rule, round(r.bits, 2) AS bits, items, occurred_s, source_entity, source_id
-    FROM plan_reasons r JOIN plan_candidates c USING (opportunity_key, person_key) JOIN plan_opportunities USING (opportunity_key)
+    SELECT opportunity_key, person_key, opportunity_id, contact_id, role, is_primary, round(confidence, 4) AS confidence, decision
+    FROM plan_candidates JOIN plan_opportunities USING (opportunity_key)
+"""
+
+_REASONS = """
+    SELECT opportunity_key, person_key, rule, bits, items, occurred_s, source_entity, source_id FROM plan_reasons
 """
 
 
@@ -86,14 +88,16 @@ def write_plan(
         WorkspaceError: the folder cannot be written.
     """
     with work_folder(folder) as work:
-        lines, candidates = work / "lines.jsonl", work / "candidates.parquet"
+        lines, candidates, reasons_file = work / "lines.jsonl", work / "candidates.parquet", work / "reasons.parquet"
         with _Views(connection, plan_candidates=decided.candidates, plan_reasons=reasons, plan_opportunities=opportunities):
             figures = _figures(connection, decided)
             _write_lines(connection, lines, figures["lines"])
-            connection.execute(f"COPY ({_CANDIDATES}) TO '{_quoted(candidates)}' (FORMAT PARQUET, COMPRESSION ZSTD)")
+            # Written apart, and joined by whoever asks: at ten million candidates the join costs more than the plan.
+            connection.execute(f"COPY ({_CANDIDATES}) TO '{_quoted(candidates)}' (FORMAT PARQUET)")
+            connection.execute(f"COPY ({_REASONS}) TO '{_quoted(reasons_file)}' (FORMAT PARQUET)")
         sentences = {rule.name: rule.reason for rule in rules}
         header = PlanHeader(**basis, **figures, rules=sentences, body_sha256=file_sha256(lines))
-        return place(header, lines, folder, candidates=candidates)
+        return place(header, lines, folder, beside=(candidates, reasons_file))
 
 
 def _write_lines(connection: duckdb.DuckDBPyConnection, path: Path, count: int) -> None:
@@ -130,14 +134,14 @@ def work_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def place(header: PlanHeader, body: Path, folder: Path, *, candidates: Path | None = None) -> Plan:
+def place(header: PlanHeader, body: Path, folder: Path, *, beside: tuple[Path, Path] | None = None) -> Plan:
     """Put header and body together under the plan's name: either whole or not at all, readable by the owner only.
 
     Args:
         header: of the plan.
         body: its lines, in the work folder.
         folder: of the plans.
-        candidates: of an original plan, in the work folder; moved beside the plan, just before it.
+        beside: candidates and reasons of an original plan, in the work folder; moved beside the plan, just before it.
     """
     plan = Plan(header, folder / f"{header.plan_id}{SUFFIX}")
     whole = body.with_name("whole")
@@ -147,9 +151,9 @@ def place(header: PlanHeader, body: Path, folder: Path, *, candidates: Path | No
         shutil.copyfileobj(lines, file, _COPY_BUFFER_BYTES)
         file.flush()
         os.fsync(file.fileno())
-    if candidates is not None:
-        candidates.chmod(0o600)
-        candidates.replace(plan.candidates_path)
+    for draft, target in zip(beside or (), (plan.candidates_path, plan.reasons_path), strict=False):
+        draft.chmod(0o600)
+        draft.replace(target)
     whole.replace(plan.path)
     return plan
 
