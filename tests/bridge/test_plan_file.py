@@ -183,7 +183,7 @@ def test_what_a_killed_run_left_goes_with_the_next_plan(bridge, plan):
     (plan.path.parent / ".draft").mkdir()
     (plan.path.parent / ".draft" / "lines.jsonl").write_text("half")
     bridge.plan()
-    assert len(names(plan.path.parent)) == 2
+    assert len(names(plan.path.parent)) == 3
 
 
 def test_something_in_the_way(bridge, plan):

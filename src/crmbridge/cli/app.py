@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from crmbridge.cli import demo, plans, reports, runs, setup, vetoes
+from crmbridge.cli import demo, plans, reports, runs, sandbox, setup, vetoes
 from crmbridge.cli.console import Console, Verbosity, mute
 from crmbridge.cli.frame import EXIT_CODES, FramedGroup, interrupted
 from crmbridge.cli.session import Session
@@ -68,7 +68,7 @@ def common(
     ctx.obj = Session(settings=settings, console=console)
 
 
-for _group in (demo, setup, reports, plans, runs, vetoes):
+for _group in (demo, setup, reports, plans, runs, vetoes, sandbox):
     _group.register(app)
 
 
