@@ -196,13 +196,18 @@ class Bridge:
         """Look at credentials, permissions, objects and fields; nothing is changed."""
         return self.adapter.check()
 
-    def pull(self, *, progress: Callable[[PullEvent], None] | None = None) -> PullSummary:
+    def pull(self, *, full: bool = False, progress: Callable[[PullEvent], None] | None = None) -> PullSummary:
         """Copy the CRM into the snapshot; the last one stays until the new one is whole.
 
         Runs that were killed are settled first, by reading back: what they wrote is ours, and not evidence. Roles of ours that a
         person removed meanwhile become vetoes.
+
+        Args:
+            full: read everything; else only what changed since the last pull, where the CRM tells and `[pull]` allows. For when
+                the CRM shows this login other fields or records than before, or you open the adapter with other options.
+            progress: called with the events of the pull.
         """
-        return self._pull(progress)[0]
+        return self._pull(progress, full=full)[0]
 
     def coverage(self, plan: Plan | None = None, *, without: Iterable[str] = ()) -> Coverage:
         """Count opportunities and amounts without people, as it is or as if a plan were applied.
@@ -405,7 +410,7 @@ class Bridge:
 
     # How
 
-    def _pull(self, progress: Callable[[PullEvent], None] | None) -> tuple[PullSummary, int]:
+    def _pull(self, progress: Callable[[PullEvent], None] | None, *, full: bool = False) -> tuple[PullSummary, int]:
         with self.workspace.lock("pull"):
             resume(self.adapter, self.journal)
             began = self._clock()
@@ -414,10 +419,20 @@ class Bridge:
                 self.workspace.snapshot,
                 time_zone=self.settings.workspace.time_zone,
                 as_of=began,
+                previous=None if full else self.workspace.snapshot,
+                source_id=self._source_id(),
+                full_after_days=self.settings.pull.full_after_days,
                 progress=progress,
             )
             with self.snapshot() as snapshot:
                 return summary, see_removals(snapshot, self.journal, pulled_at=began)
+
+    def _source_id(self) -> str:
+        """Tell this CRM, read in this way, from another; an adapter that came open is known by its class only."""
+        cls = type(self.adapter)
+        options = self.settings.options_digest(cls.options) if self._given_adapter is None else ""
+        parts = [__version__, cls.__module__, cls.__qualname__, options]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _policy(self, max_writes: int | None) -> Policy:
         refuse_negative(max_writes)
@@ -426,9 +441,7 @@ class Bridge:
     def _rules(self, extra: Sequence[Rule]) -> tuple[Rule, ...]:
         return rules_in_force(self.settings.section("rules", RuleSettings), self.settings.weights, extra=extra)
 
-    def _score(
-        self, snapshot: Snapshot, frames: Frames, own: nw.LazyFrame[Any], rules: tuple[Rule, ...], keep: Keep
-    ) -> Scored:
+    def _score(self, snapshot: Snapshot, frames: Frames, own: nw.LazyFrame[Any], rules: tuple[Rule, ...], keep: Keep) -> Scored:
         settings = self.settings.section("rules", RuleSettings)
         return score(
             frames,

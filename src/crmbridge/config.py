@@ -4,6 +4,7 @@
     adapter = "sql"
     [crm.options]                 CRMBRIDGE_CRM__OPTIONS__PASSWORD=...      as the adapter documents them
     [workspace]                   CRMBRIDGE_WORKSPACE__FOLDER=/var/lib/crmbridge
+    [pull]                        CRMBRIDGE_PULL__FULL_AFTER_DAYS=7         how often everything is read anew
     [policy]                      CRMBRIDGE_POLICY__THRESHOLD=0.9           which lines a plan may hold
     [weights]                     CRMBRIDGE_WEIGHTS__LEAD_CONVERSION=4.5    bits per rule
     [rules]                       which rules take part
@@ -17,6 +18,7 @@ reach version control. No value of `[crm.options]`, and none under a secret-look
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 import re
@@ -46,6 +48,7 @@ _SECRET_KEY = re.compile(r"(^|_)(password|passwd|pwd|passphrase|token|secret|pri
 _PASSWORD_IN_URL = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 _RELATIVE_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?![/\\:]|[A-Za-z]:)(.+)")
 _SECRET_FILE_BYTES_MAX = 65_536
+_DIGESTED_FILE_BYTES_MAX = 1 << 20
 
 
 class Crm(BaseModel):
@@ -71,6 +74,13 @@ class WorkspaceSettings(BaseModel):
         except (OSError, ValueError, KeyError):  # a folder's name, a path that leads outside, an unknown name
             raise ValueError("expected an IANA time zone such as Europe/Berlin") from None
         return name
+
+
+class PullSettings(BaseModel):
+    """`[pull]`: after how many days of reading only changes an entity is read in full again; 0 for every time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    full_after_days: int = Field(default=30, ge=0)
 
 
 class BackfillSettings(BaseModel):
@@ -113,6 +123,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     crm: Crm = Crm()
     workspace: WorkspaceSettings = WorkspaceSettings()
+    pull: PullSettings = PullSettings()
     policy: dict[str, Any] = Field(default_factory=dict)
     weights: dict[str, FiniteFloat] = Field(default_factory=dict)
     rules: dict[str, Any] = Field(default_factory=dict)
@@ -169,6 +180,17 @@ class Settings(BaseSettings):
         paths = {field.alias or name for name, field in model.model_fields.items() if _is_path(field.annotation)}
         placed = {key: _placed(value, self._folder, is_path=key in paths) for key, value in options.items()}
         return _validated(model, placed, at=("crm", "options"), settings=self)
+
+    def options_digest(self, model: type[BaseModel]) -> str:
+        """Digest `[crm.options]` and the files they name, without secrets: it differs where another CRM, or otherwise, is read.
+
+        Raises:
+            SettingsError: see `adapter_options`.
+        """
+        options = self.adapter_options(model)
+        told = {name: value for name, value in options if not is_secret(name.removesuffix("_file"))}
+        files = {name: _file_digest(value) for name, value in told.items() if isinstance(value, Path)}
+        return hashlib.sha256(json.dumps([told, files], sort_keys=True, default=_as_json).encode()).hexdigest()
 
 
 def load(path: str | Path | None = None) -> Settings:
@@ -268,6 +290,18 @@ def _read_secret_files(options: Mapping[str, Any], model: type[BaseModel], folde
         else:
             ready[secret] = _secret_from(value, key, folder)
     return ready
+
+
+def _file_digest(path: Path) -> str | None:
+    """Digest a small file, such as a mapping; None for what is no file, or larger, such as a database."""
+    if not path.is_file() or path.stat().st_size > _DIGESTED_FILE_BYTES_MAX:
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _as_json(value: object) -> object:
+    """What JSON does not know, in a form that does not change from run to run; a secret is masked by its own type."""
+    return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
 
 
 def _is_path(annotation: object) -> bool:

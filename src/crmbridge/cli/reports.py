@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from crmbridge.bridge import Proof
     from crmbridge.coverage import Coverage
+    from crmbridge.model import Entity
     from crmbridge.snapshot import PullSummary
 
 _PANEL = "Look"
@@ -30,16 +31,23 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=_PANEL)(prove)
 
 
-def pull(ctx: typer.Context) -> None:
+def pull(
+    ctx: typer.Context,
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Read everything, also where the CRM tells what changed.")] = False,
+) -> None:
     """Copy the CRM into the workspace, and say what is wrong with its data.
 
+    Where the CRM tells what changed and what was deleted, only that is read; everything again after [pull] full_after_days.
     The last copy stays until the new one is whole. Roles of ours that a person removed become vetoes.
 
     Example: crmbridge pull
+
+    Example: crmbridge pull --full
     """
     session = session_of(ctx)
     with session.connect() as bridge, progress(session.console) as shown:
-        summary = bridge.pull(progress=shown.on_event)
+        summary = bridge.pull(full=full, progress=shown.on_event)
     session.console.answer(summary, *pull_report(summary))
 
 
@@ -80,13 +88,20 @@ def prove(
 
 def pull_report(summary: PullSummary) -> Iterable[RenderableType]:
     """What came, and what is wrong with it."""
-    yield grid(["read", ">records"], [(entity.value, count) for entity, count in summary.rows.items()])
+    yield grid(["read", ">records", "how", ">changed", ">deleted"], [_read_row(summary, entity) for entity in summary.rows])
     findings = [
         (one.severity, one.count, one.entity.value, one.field, one.meaning, ", ".join(one.sample_ids)) for one in summary.findings
     ]
     if findings:
         yield ""
         yield grid(["finding", ">records", "of", "field", "what it is, and what was done", "such as"], findings)
+
+
+def _read_row(summary: PullSummary, entity: Entity) -> tuple[object, ...]:
+    read, count = summary.reads[entity], summary.rows[entity]
+    if read.why_full is None:
+        return (entity.value, count, "changes", read.changed, read.deleted)
+    return (entity.value, count, f"in full: {read.why_full}", None, None)
 
 
 def coverage_report(before: Coverage, after: Coverage | None = None) -> Iterable[RenderableType]:

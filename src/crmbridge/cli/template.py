@@ -23,6 +23,9 @@ _TAIL = """\
 folder = ".crmbridge"    # snapshot, plans and journal: personal data, for your eyes only
 time_zone = "UTC"        # of your organisation, such as "Europe/Berlin": what a close date means
 
+[pull]
+full_after_days = 30     # in between, pulls read only what changed, where the CRM tells; 0 reads everything each time
+
 [weights]
 # Bits of confidence per rule, over the shipped ones: lead_conversion = 4.5
 
