@@ -173,12 +173,12 @@ def test_a_column_that_is_no_field(serve, switch, state):
 
 
 def test_a_job_that_fails_half_way_keeps_its_rows(api, ids):
-    api.sandbox.faults.add(Fault(trouble=Trouble.JOB_FAILS, method="PATCH", path="/jobs/ingest/", rows=2))
+    api.sandbox.faults.add(Fault(trouble=Trouble.JOB_FAILS, method="PATCH", path="/jobs/ingest/", rows=3))
     job, told = ingest(api, role_lines(ids, 5))
-    assert (told["state"], told["numberRecordsProcessed"]) == ("Failed", 2)
-    assert len(rows_of(api.get(f"/jobs/ingest/{job}/successfulResults"))) == 2
-    assert len(rows_of(api.get(f"/jobs/ingest/{job}/unprocessedrecords"))) == 3
-    assert len(api.roles(ids("opportunity-3"))) == 2
+    assert (told["state"], told["numberRecordsProcessed"]) == ("Failed", 3)
+    assert len(rows_of(api.get(f"/jobs/ingest/{job}/successfulResults"))) == 3
+    assert len(rows_of(api.get(f"/jobs/ingest/{job}/unprocessedrecords"))) == 2
+    assert len(api.roles(ids("opportunity-3"))) == 3
 
 
 def test_an_aborted_job_keeps_its_rows(serve):

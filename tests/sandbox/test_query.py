@@ -3,10 +3,20 @@
 import gzip
 
 import pytest
+from tests.sandbox.conftest import Api
 
 from crmbridge.model import Entity
 from crmbridge.testing import worlds
-from crmbridge.testing.sandbox import Switches
+from crmbridge.testing.sandbox import SalesforceSandbox, Switches
+
+
+@pytest.fixture(scope="module")
+def api():
+    """One small org for all tests that only read."""
+    with SalesforceSandbox(worlds.small()) as sandbox:
+        shared = Api(sandbox)
+        yield shared
+        shared.session.close()
 
 
 def names(api, where):
@@ -189,7 +199,8 @@ def test_an_invisible_contact_leaves_no_trace_but_its_role(serve):
     assert [row["Contact"] for row in rows if row["ContactId"] == hidden] == [None, None]
 
 
-def test_gzip_both_ways(api):
+def test_gzip_both_ways(serve):
+    api = serve()
     answer = api.query("SELECT Id, Name, Email, CreatedDate FROM Contact")
     assert answer.headers["Content-Encoding"] == "gzip"
     body = gzip.compress(b'{"LastName": "Packed"}')
@@ -219,7 +230,8 @@ def test_composite_asks_many_things_at_once(api):
     assert api.post("/composite", {"compositeRequest": asked * 9}).status_code == 400
 
 
-def test_limits_and_usage(api):
+def test_limits_and_usage(serve):
+    api = serve()
     answer = api.get("/limits")
     used = int(answer.headers["Sforce-Limit-Info"].removeprefix("api-usage=").split("/")[0])
     assert answer.json()["DailyApiRequests"] == {"Max": 15_000, "Remaining": 15_000 - used}
