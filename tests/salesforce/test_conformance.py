@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import pytest
 from orgs import RECENTLY, crm_id, options
 
 from crmbridge.adapters.salesforce import SalesforceAdapter
@@ -46,6 +47,7 @@ class TestSalesforceByRest(SalesforceKit):
     pass
 
 
+@pytest.mark.slow
 class TestSalesforceByBulk(SalesforceKit):
     chosen: ClassVar[dict] = {"bulk_read_rows": 1, "bulk_write_rows": 1}
     many_rows = 300

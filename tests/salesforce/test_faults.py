@@ -196,6 +196,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_at_every_call(tmp_path, monkeypatch, mode, moment):

@@ -65,3 +65,17 @@ def test_columns_of_ids_are_made_long():
 
     assert long_ids(pa.array(["0057e00000RmwSW", None])).to_pylist() == ["0057e00000RmwSWAAZ", None]
     assert long_ids(pa.array([None, None], pa.string())).to_pylist() == [None, None]
+
+
+def test_without_simple_salesforce_the_way_to_get_it_is_told(monkeypatch):
+    import importlib
+    import importlib.util
+
+    import crmbridge.adapters.salesforce as package
+    from crmbridge.errors import PluginError
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(PluginError, match=r"pip install 'crmbridge\[salesforce\]'"):
+        importlib.reload(package)
+    monkeypatch.undo()
+    importlib.reload(package)

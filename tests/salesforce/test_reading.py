@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from orgs import QUICK, crm_id, open_adapter
 
-from crmbridge.adapters.salesforce import SalesforceAdapter, SalesforceOptions
+from crmbridge.adapters.salesforce import SalesforceAdapter, SalesforceOptions, transport
 from crmbridge.errors import CrmRefused, CrmUnavailable, DataError, DeletionsUnknown, LimitReached
 from crmbridge.model import Entity
 from crmbridge.testing.sandbox import Fault, SalesforceSandbox, Switches, Trouble
@@ -307,7 +307,8 @@ def test_the_check_tells_what_is_left_and_what_a_pull_costs(org, opened):
     assert org.calls_used - before == promised
 
 
-def test_nobody_there():
+def test_nobody_there(monkeypatch):
+    monkeypatch.setattr(transport, "_wait", lambda state: 0)
     adapter = SalesforceAdapter(SalesforceOptions(access_token="t", base_url="http://127.0.0.1:9", timeout_s=1, **QUICK))
     with pytest.raises(CrmUnavailable):
         _ = adapter.capabilities

@@ -28,7 +28,8 @@ _READS = 3
 """How often an answer that breaks off in the middle is asked for again."""
 _REFUSED = 400
 _URI_BYTES = 16_384
-_HEADER_SLACK_BYTES = 1_024
+_HEADER_SLACK_BYTES = 768
+"""For what is added on the way: host, user agent, cookies."""
 
 
 class Connection:

@@ -38,8 +38,10 @@ def read_deleted(connection: Connection, sources: Sequence[Source], since: datet
             f"Salesforce knows deletions for {LOG_DAYS} days; asked for those since {since:%Y-%m-%d}", hint=_HINT
         )
     for source in sources:
-        masters = _masters(connection, source, since)
-        for identifier, moment in _log(connection, source.object_name, since, now) if source.is_logged else ():
+        gone = list(_log(connection, source.object_name, since, now)) if source.is_logged else []
+        # Who was merged away is in the log like everybody who went: without any, nobody was.
+        masters = _masters(connection, source, since) if gone else {}
+        for identifier, moment in gone:
             master = masters.pop(identifier, (None, moment))[0]
             yield Deletion(id=identifier + source.suffix, deleted_at=moment, merged_into_id=master)
         for identifier, (master, moment) in masters.items():

@@ -76,7 +76,7 @@ class SalesforceOptions(BaseModel):
     api_version: str = Field(default="64.0", pattern=r"^[4-9]\d\.0$")
     timeout_s: float = Field(default=130, gt=0, le=3600)
     max_api_calls: int | None = Field(default=None, ge=1)
-    bulk_read_rows: int = Field(default=10_000, ge=1)
+    bulk_read_rows: int = Field(default=6_000, ge=1)
     bulk_write_rows: int = Field(default=2_000, ge=1)
     poll_s: float = Field(default=2, gt=0, le=60)
     job_timeout_s: float = Field(default=3600, gt=0)

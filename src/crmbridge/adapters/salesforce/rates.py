@@ -35,7 +35,7 @@ def read(reader: Reader, sources: tuple[Source, ...]) -> Iterator[pa.RecordBatch
 
 def _gathered(reader: Reader, source: Source) -> pa.Table:
     empty = pa.table({path: pa.array([], pa.string()) for path in source.paths})
-    return pa.concat_tables([empty, *reader.tables(source, None)])
+    return pa.concat_tables([empty, *reader.pages(source, None)])
 
 
 def _batch(source: Source, table: pa.Table, base: str) -> Iterator[pa.RecordBatch]:

@@ -65,7 +65,7 @@ class Reader:
             if job_id is not None:
                 yield from bulk_query.tables(self._connection, job_id, source.paths, expected_rows=expected)
                 return
-        yield from self._pages(source, since)
+        yield from self.pages(source, since)
 
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
         """About how many records objects hold, in one call; what Salesforce does not say is left out."""
@@ -107,7 +107,7 @@ class Reader:
             self._sizes = self.sizes(self._names)
         return self._sizes.get(object_name, 0)
 
-    def _pages(self, source: Source, since: datetime | None) -> Iterator[pa.Table]:
+    def pages(self, source: Source, since: datetime | None) -> Iterator[pa.Table]:
         """Read by REST; where the first page tells of a large result, by the Bulk API after all."""
         seen: list[pa.ChunkedArray] = []
         for _ in range(_RESTARTS):

@@ -1,0 +1,219 @@
+"""What a run on Salesforce costs in API calls, against the least that its limits allow; and how long reading takes.
+
+The sandbox runs in a process of its own, so that the seconds and the memory are the adapter's. Its jobs are done when first
+asked for: in earnest a job that takes longer costs a call for every look, about four in the first half-minute.
+
+    python -m benchmarks.salesforce_calls 5000 200000
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.world import write_world
+from crmbridge.adapters.salesforce import SalesforceAdapter, SalesforceOptions
+from crmbridge.adapters.salesforce.mapping import sources
+from crmbridge.apply import execute
+from crmbridge.contract import RoleWrite
+from crmbridge.journal import Journal, PlannedWrite
+from crmbridge.model import Entity
+from crmbridge.testing.sandbox import SalesforceSandbox, Switches
+from crmbridge.undo import undo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+
+REST_PAGE, BULK_PAGE, COLLECTION, JOB_ROWS = 2_000, 100_000, 200, 10_000
+IDS_PER_CALL = 16_384 // 18
+QUERY_JOB, INGEST_JOB = 2, 5
+"""Least calls of a job besides its pages: create, ask once; and for writing: upload, set off, read the results."""
+
+
+def serve(world: Path, pipe: Connection) -> None:
+    """Be the organisation, until told to stop; answers with the calls so far."""
+    with SalesforceSandbox(world, Switches(daily_calls=1_000_000, job_polls=0)) as sandbox:
+        opportunities = sorted(sandbox.id_map(Entity.OPPORTUNITY).values())
+        contacts = sorted(sandbox.id_map(Entity.CONTACT).values())
+        pipe.send((sandbox.url, sandbox.session_id, opportunities, contacts))
+        while (asked := pipe.recv()) is not None:
+            if isinstance(asked, float):
+                _touch(sandbox, asked)
+            pipe.send(Counter(sandbox.calls))
+
+
+def _touch(sandbox: SalesforceSandbox, share: float) -> None:
+    """Change a share of every object's records, now."""
+    for sobject in sandbox.store.schema.all_seen():
+        if "systemmodstamp" in sobject.by_name:
+            sandbox.store.connection.execute(
+                f'UPDATE "{sobject.name}" SET "SystemModstamp" = ? WHERE hash("Id") % 10000 < ?',
+                [datetime.now(UTC).replace(tzinfo=None), int(share * 10_000)],
+            )
+
+
+@contextmanager
+def organisation(world: Path) -> Iterator[tuple[Connection, tuple[Any, ...]]]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(world, theirs))
+    process.start()
+    try:
+        yield ours, ours.recv()
+        ours.send(None)
+    finally:
+        process.join(30)
+
+
+class Meter:
+    """Counts the calls between two looks."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._seen: Counter[str] = Counter()
+
+    def look(self, ask: object = "calls") -> Counter[str]:
+        self._pipe.send(ask)
+        now: Counter[str] = self._pipe.recv()
+        spent, self._seen = now - self._seen, now
+        return spent
+
+
+def least_read(rows: int) -> int:
+    by_pages = max(ceil(rows / REST_PAGE), 1)
+    return min(by_pages, QUERY_JOB + ceil(rows / BULK_PAGE))
+
+
+def least_write(lines: int) -> int:
+    """Read and compare, look for the contacts, send, read again; and apply's own reading before and after."""
+    reads = 5 * ceil(lines / IDS_PER_CALL)
+    if lines <= COLLECTION * 10:
+        return reads + ceil(lines / COLLECTION)
+    return reads + INGEST_JOB * ceil(lines / JOB_ROWS)
+
+
+def read_all(adapter: SalesforceAdapter, since: datetime | None = None) -> Counter[str]:
+    """Read what a pull reads; rows by entity."""
+    rows: Counter[str] = Counter()
+    for entity in sorted(adapter.capabilities.entities):
+        if since is not None and entity in adapter.capabilities.deletions:
+            rows["deleted"] += sum(1 for _ in adapter.read_deleted(entity, since=since))
+        rows[entity] += sum(len(batch) for batch in adapter.read(entity, since=since))
+    return rows
+
+
+def least_pull(adapter: SalesforceAdapter, sizes: dict[str, int]) -> int:
+    """One call for the describes, and the least for each query; sizes as given."""
+    known = sources(adapter._org(), adapter._options)  # noqa: SLF001
+    queries = [source.object_name for group in known.by_entity.values() for source in group]
+    return 1 + sum(least_read(sizes.get(name, 0)) for name in queries)
+
+
+def plan(opportunities: list[str], contacts: list[str], lines: int) -> list[PlannedWrite]:
+    """A line for each of the first opportunities, with contacts far apart."""
+    step = max(len(contacts) // max(lines, 1), 1)
+    pairs = zip(opportunities[:lines], contacts[::step][:lines], strict=True)
+    return [
+        PlannedWrite(
+            line_id=f"L{number}",
+            write=RoleWrite(key=f"k{number}", action="put", opportunity_id=a, contact_id=b, role="Influencer"),
+            detail={},
+        )
+        for number, (a, b) in enumerate(pairs)
+    ]
+
+
+def measure(opportunities: int) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        write_world(Path(folder) / "world", opportunities=opportunities)
+        with organisation(Path(folder) / "world") as (pipe, (url, session, deals, people)):
+            meter = Meter(pipe)
+            given: dict[str, Any] = {"access_token": session, "base_url": url, "poll_s": 0.5, "settle_wait_s": 0}
+            rows.append(_pull_row(given, meter, "full pull"))
+            meter.look(0.01)
+            meter.look()
+            rows.append(_pull_row(given, meter, "nightly, 1 % changed", datetime.now(UTC) - timedelta(hours=1), share=0.01))
+            lines = min(opportunities, 20_000)
+            for size in (min(lines, 1_000), lines):
+                rows += _write_rows(given, meter, Path(folder), plan(deals, people, size))
+    return [{"opportunities": opportunities, **row} for row in rows]
+
+
+def _pull_row(
+    given: dict[str, Any], meter: Meter, what: str, since: datetime | None = None, share: float = 1.0
+) -> dict[str, object]:
+    adapter = SalesforceAdapter(SalesforceOptions(**given))
+    sizes = adapter._reader.sizes(adapter._org().objects)  # noqa: SLF001
+    meter.look()
+    fresh = SalesforceAdapter(SalesforceOptions(**given))
+    started, cpu = time.perf_counter(), time.process_time()
+    read = read_all(fresh, since)
+    spent, seconds, cpu_s = meter.look(), time.perf_counter() - started, time.process_time() - cpu
+    least = least_pull(adapter, {name: int(size * share) for name, size in sizes.items()})
+    if since is not None:
+        least += spent["deleted"]
+    adapter.close()
+    fresh.close()
+    return _row(what, read.total(), spent, least, seconds, cpu_s)
+
+
+def _write_rows(given: dict[str, Any], meter: Meter, folder: Path, lines: list[PlannedWrite]) -> Iterator[dict[str, object]]:
+    adapter = SalesforceAdapter(SalesforceOptions(**given))
+    with Journal.open(folder / f"journal-{len(lines)}.db") as journal:
+        for what in ("apply", "undo"):
+            _ = adapter.capabilities
+            meter.look()
+            started, cpu = time.perf_counter(), time.process_time()
+            if what == "apply":
+                done = execute(adapter, journal, lines, kind="apply", plan_id=what, plan_hash=what)
+                run_id = done.run_id
+            else:
+                done = undo(adapter, journal, run_id)
+            seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu
+            least = least_write(len(lines)) - (ceil(len(lines) / IDS_PER_CALL) if what == "undo" else 0)
+            yield _row(f"{what} {len(lines):,} lines", done.counts.get("applied", 0), meter.look(), least, seconds, cpu_s)
+    adapter.close()
+
+
+def _row(what: str, records: int, spent: Counter[str], least: int, seconds: float, cpu_s: float) -> dict[str, object]:
+    spent = Counter({name: calls for name, calls in spent.items() if "token" not in name})
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {
+        "what": what,
+        "records": records,
+        "calls": spent.total(),
+        "least": least,
+        "over": f"{spent.total() / least - 1:+.0%}",
+        "seconds": round(seconds, 1),
+        "cpu_s": round(cpu_s, 1),
+        "peak_mib": peak_mib,
+        "by_kind": dict(spent.most_common()),
+    }
+
+
+def main(sizes: list[int]) -> None:
+    print(
+        f"{'opportunities':>13} {'what':24} {'records':>10} {'calls':>6} {'least':>6} {'over':>6} {'s':>6} {'cpu':>6} {'MiB':>5}"
+    )
+    for size in sizes:
+        for row in measure(size):
+            print(
+                f"{row['opportunities']:>13,} {row['what']:24} {row['records']:>10,} {row['calls']:>6} {row['least']:>6} "
+                f"{row['over']:>6} {row['seconds']:>6} {row['cpu_s']:>6} {row['peak_mib']:>5}  {json.dumps(row['by_kind'])}"
+            )
+
+
+if __name__ == "__main__":
+    main([int(text) for text in sys.argv[1:]] or [5_000, 200_000])
