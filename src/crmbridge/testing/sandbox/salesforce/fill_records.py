@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from crmbridge.model import Entity
 from crmbridge.testing.sandbox.salesforce import ids
-from crmbridge.testing.sandbox.salesforce.filling import NO_CREATION, Filler, map_ids, merged_stamps, stamps
+from crmbridge.testing.sandbox.salesforce.filling import NO_CREATION, Filler, merged_stamps, stamps
 from crmbridge.testing.sandbox.salesforce.switches import PersonAccounts
 
+_DATED = "valid_from IS NOT NULL OR valid_until IS NOT NULL"
+RATE_KINDS = f"""
+SELECT id AS canonical_id, CASE WHEN {_DATED} THEN 'DatedConversionRate' ELSE 'CurrencyType' END AS object,
+  CASE WHEN {_DATED} THEN '04w' ELSE '01L' END AS prefix FROM w.exchange_rate"""
 _FULL_NAME = "nullif(trim(concat_ws(' ', w.first_name, w.last_name)), '')"
 
 
@@ -162,10 +166,6 @@ def money(filler: Filler) -> None:
     """Currencies of the rates, relative to the world's base; `ids.exchange_rate` maps dated rows and static ones."""
     (found,) = filler.connection.execute("SELECT mode(base_currency) FROM w.exchange_rate").fetchall()
     base = found[0] or filler.store.switches.corporate_currency
-    dated = "valid_from IS NOT NULL OR valid_until IS NOT NULL"
-    kinds = f"""SELECT id AS canonical_id, CASE WHEN {dated} THEN 'DatedConversionRate' ELSE 'CurrencyType' END AS object,
-        CASE WHEN {dated} THEN '04w' ELSE '01L' END AS prefix FROM w.exchange_rate"""
-    map_ids(filler.store, Entity.EXCHANGE_RATE, kinds)
     rate = {
         "IsoCode": "w.currency",
         "ConversionRate": "w.rate::DOUBLE",
@@ -174,9 +174,9 @@ def money(filler: Filler) -> None:
     }
     links = {"Id": (Entity.EXCHANGE_RATE, "id")}
     source = f"(FROM w.exchange_rate WHERE base_currency = '{base}' AND NOT coalesce(is_deleted, false) AND {{}})"
-    filler.fill("DatedConversionRate", source.format(f"({dated})"), rate | stamps(NO_CREATION), links)
+    filler.fill("DatedConversionRate", source.format(f"({_DATED})"), rate | stamps(NO_CREATION), links)
     static = {"IsActive": "true", "IsCorporate": f"w.currency = '{base}'", "DecimalPlaces": "2"} | rate
-    filler.fill("CurrencyType", source.format(f"NOT ({dated})"), static | stamps(NO_CREATION), links)
+    filler.fill("CurrencyType", source.format(f"NOT ({_DATED})"), static | stamps(NO_CREATION), links)
     _complete_currencies(filler, base)
 
 

@@ -72,7 +72,16 @@ def merged_stamps() -> dict[str, str]:
 NO_CREATION = "NULL::TIMESTAMPTZ"
 
 
-def map_ids(store: Store, entity: Entity, source: str) -> None:
-    """Make `ids.<entity>` (canonical_id, object, sf_id) of a SELECT of canonical_id, object, prefix."""
-    made = ids.made_from_sql("prefix", "canonical_id", f"(SELECT * FROM ({source}) WHERE canonical_id IS NOT NULL)")
-    store.connection.execute(f"CREATE TABLE ids.{entity} AS SELECT canonical_id, object, sf_id FROM ({made})")
+def map_ids(store: Store, sources: Mapping[Entity, str]) -> None:
+    """Make `ids.<entity>` (canonical_id, object, sf_id) of a SELECT of canonical_id, object, prefix for each entity.
+
+    All in one go: planning the SQL of an id costs more than running it on a small world.
+    """
+    parts = [f"SELECT '{entity}' AS entity, canonical_id, object, prefix FROM ({sql})" for entity, sql in sources.items()]
+    named = f"(SELECT * FROM ({' UNION ALL '.join(parts)}) WHERE canonical_id IS NOT NULL)"
+    store.connection.execute(f"CREATE TABLE w.mapped AS {ids.made_from_sql('prefix', 'canonical_id', named)}")
+    for entity in sources:
+        store.connection.execute(
+            f"CREATE TABLE ids.{entity} AS SELECT canonical_id, object, sf_id FROM w.mapped WHERE entity = '{entity}'"
+        )
+    store.connection.execute("DROP TABLE w.mapped")

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from crmbridge.model import Entity, Record, arrow_schema, record_batches
 from crmbridge.testing.sandbox.salesforce.fill_activities import activities
-from crmbridge.testing.sandbox.salesforce.fill_records import deals, extras, marketing, money, people, relations
+from crmbridge.testing.sandbox.salesforce.fill_records import RATE_KINDS, deals, extras, marketing, money, people, relations
 from crmbridge.testing.sandbox.salesforce.filling import Filler, map_ids, second
 from crmbridge.testing.sandbox.salesforce.switches import Emails
 
@@ -107,12 +107,16 @@ def _api_name(field: str) -> str:
 
 def _map_all_ids(store: Store) -> None:
     """One table `ids.<entity>` (canonical_id, object, sf_id) for each entity, with ids that lead nowhere as well."""
-    for entity, (name, prefix) in _PLAIN.items():
-        used = [f"SELECT {column} AS canonical_id FROM w.{table}" for table, column in _users_of(entity)]
-        source = " UNION ".join([f"SELECT id AS canonical_id FROM w.{entity}", *used])
-        map_ids(store, entity, f"SELECT canonical_id, '{name}' AS object, '{prefix}' AS prefix FROM ({source})")
-    map_ids(store, Entity.ACTIVITY, _ACTIVITY_KINDS)
-    map_ids(store, Entity.ACTIVITY_PARTICIPANT, _participant_kinds(store))
+    sources = {entity: _plain_ids(entity) for entity in _PLAIN}
+    sources |= {Entity.ACTIVITY: _ACTIVITY_KINDS, Entity.ACTIVITY_PARTICIPANT: _participant_kinds(store)}
+    map_ids(store, sources | {Entity.EXCHANGE_RATE: RATE_KINDS})
+
+
+def _plain_ids(entity: Entity) -> str:
+    name, prefix = _PLAIN[entity]
+    used = [f"SELECT {column} AS canonical_id FROM w.{table}" for table, column in _users_of(entity)]
+    source = " UNION ".join([f"SELECT id AS canonical_id FROM w.{entity}", *used])
+    return f"SELECT canonical_id, '{name}' AS object, '{prefix}' AS prefix FROM ({source})"
 
 
 def _users_of(entity: Entity) -> list[tuple[Entity, str]]:
