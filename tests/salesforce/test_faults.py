@@ -1,6 +1,5 @@
 """Whatever goes wrong at whatever call: run again, and the end is that of an undisturbed run; undo is exact."""
 
-import os
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -13,8 +12,8 @@ from crmbridge.contract import PairState, RoleWrite
 from crmbridge.errors import CrmBridgeError
 from crmbridge.journal import Journal, PlannedWrite
 from crmbridge.model import ContactRole, Entity
-from crmbridge.testing.sandbox import Fault, SalesforceSandbox, Switches, Trouble
-from crmbridge.testing.sandbox.salesforce.switches import DeletedContact, RowGone, SecondRow
+from crmbridge.testing.sandbox import Fault, RowFault, SalesforceSandbox, Switches, Trouble
+from crmbridge.testing.sandbox.salesforce.switches import DeletedContact, RowGone, SecondRow, UnknownColumn, UnknownField
 from crmbridge.testing.worlds import crowded, world_of
 from crmbridge.undo import undo
 
@@ -213,8 +212,7 @@ def test_killed_at_every_call(tmp_path, monkeypatch, mode, moment):
         return answer
 
     monkeypatch.setattr(transport.Transport, "send", send)
-    step = 1 if os.environ.get("CRMBRIDGE_TEST_THOROUGH") else 3
-    for nth in range(2, 60, step):
+    for nth in range(2, 60):
         with org(tmp_path / str(nth), mode) as made:
             before, killed = made.rows(), 0
             calls["left"] = nth
@@ -222,11 +220,13 @@ def test_killed_at_every_call(tmp_path, monkeypatch, mode, moment):
             killed += summary is None
             calls["left"] = -1
             summary = summary or made.apply()
+            made.sandbox.finish_jobs()  # what was left running comes to its end
             assert len(made.rows()) == len(before) + len(WANTED)
             calls["left"] = nth
             killed += interrupted(lambda made=made, run_id=summary.run_id: made.undo(run_id)) is None
             calls["left"] = -1
             made.undo(summary.run_id)
+            made.sandbox.finish_jobs()
             assert made.rows() == before
             if not killed:
                 return
@@ -293,3 +293,56 @@ def test_short_ids_name_the_same_records(tmp_path):
         write = PLAN[0].write.model_copy(update={"opportunity_id": short, "contact_id": c(1)[:15], "role": "Decision Maker"})
         stale = write.model_copy(update={"is_primary": True, "expected": PairState()})
         assert [receipt.outcome for receipt in adapter.write_roles([stale], checkpoint=print)] == ["already"]
+
+
+# --- rows that are refused, locked, or marked with their key --------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_locked_row_is_sent_again(tmp_path, mode):
+    with org(tmp_path, mode) as made:
+        made.sandbox.row_faults.add(RowFault(code="UNABLE_TO_LOCK_ROW", opportunities=frozenset({o(2)}), attempts=3))
+        assert made.apply(PLAN[:-1]).counts == {"applied": len(WANTED)}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_row_that_stays_locked_is_left_for_the_next_run(tmp_path, mode):
+    with org(tmp_path, mode) as made:
+        before = made.rows()
+        made.sandbox.row_faults.add(RowFault(code="UNABLE_TO_LOCK_ROW"))
+        assert made.apply(PLAN[:1]).counts == {"absent": 1}
+        assert made.rows() == before
+        made.sandbox.row_faults.clear()
+        assert made.apply(PLAN[:1]).counts == {"applied": 1}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("code", ["FIELD_CUSTOM_VALIDATION_EXCEPTION", "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"])
+def test_a_refused_row_takes_no_other_with_it(tmp_path, mode, code):
+    with org(tmp_path, mode) as made:
+        made.sandbox.row_faults.add(RowFault(code=code, contacts=frozenset({c(3)})))
+        summary = made.apply(PLAN[:-1])
+        assert summary.counts == {"applied": len(WANTED) - 1, "rejected": 1}
+        assert [(refused.line_id, refused.code) for refused in summary.refused] == [("L-1-3", code)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("field", UnknownField)
+@pytest.mark.parametrize("column", UnknownColumn)
+def test_a_key_field_that_is_not_there_harms_nothing(tmp_path, mode, field, column):
+    with org(tmp_path, mode, unknown_field=field, unknown_column=column) as made:
+        made.options = made.options.model_copy(update={"write_key_field": "No_Such__c"})
+        before = made.rows()
+        summary = made.apply(PLAN[:2])
+        assert summary.counts.get("applied", 0) == len(made.rows()) - len(before)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_roles_carry_the_key_of_their_write(tmp_path, mode):
+    key = {"OpportunityContactRole": ("Write_Key__c string(255) cx",)}
+    with org(tmp_path, mode, custom_fields=key) as made:
+        made.options = made.options.model_copy(update={"write_key_field": "Write_Key__c"})
+        assert made.apply(PLAN[:1]).counts == {"applied": 1}
+        assert [row["Write_Key__c"] for row in made.sandbox.rows("OpportunityContactRole") if row["ContactId"] == c(2)] == [
+            "p:1:2"
+        ]
