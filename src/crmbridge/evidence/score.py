@@ -99,7 +99,10 @@ def score(
     if not proposing:
         raise SettingsError("no rule that proposes is in force; the others only weigh what these propose")
     proposals = keep(_gather(proposing, sight), "proposals")
-    sight = replace(sight, pairs=keep(proposals.select(*_PAIR).unique(), "proposed_pairs"))
+    # What only a campaign proposes is never added, whatever supports it: weighing it further would cost a third of the time.
+    campaigns = [rule.name for rule in proposing if rule.is_campaign]
+    worth_weighing = proposals.filter(~nw.col("rule").is_in(campaigns)) if campaigns else proposals
+    sight = replace(sight, pairs=keep(worth_weighing.select(*_PAIR).unique(), "proposed_pairs"))
     supporting = [rule for rule in weighed if rule.stance is Stance.SUPPORTS]
     supports = [keep(_gather(supporting, sight), "supports")] if supporting else []
     reasons = nw.concat([proposals, *supports])
