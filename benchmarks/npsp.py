@@ -2,8 +2,9 @@
 
     python -m benchmarks.npsp FOLDER        FOLDER holds 1k.sql and dev_org.sql
 
-Loads each dump into SQLite, runs check, coverage, plan, apply and undo through the mappings in docs/npsp, compares every table before
-and after, then deletes a seeded 60 % of the contact roles and prints precision and recall of what comes back, overall and by rule.
+Loads each dump into SQLite, runs check, coverage, plan, apply and undo through the mappings in docs/npsp, compares every table
+before and after, then deletes a seeded 60 % of the contact roles and prints precision and recall of what comes back, overall and
+by rule.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def recovered(bridge: Bridge, hidden: set[tuple[str, str]]) -> tuple[Plan, Recov
         planned=len(lines),
         right=len(lines & hidden),
         overall=quality(ranked, right),
-        rules=rule_quality(_reasons(bridge, plan), right),
+        rules=rule_quality(_reasons(plan), right),
     )
     return plan, found
 
@@ -107,13 +108,14 @@ def _keyed(table: pa.Table) -> nw.LazyFrame[object]:
     return nw.from_native(duckdb.from_arrow(renamed))
 
 
-def _reasons(bridge: Bridge, plan: Plan) -> nw.LazyFrame[object]:
+def _reasons(plan: Plan) -> nw.LazyFrame[object]:
     import duckdb
 
     return nw.from_native(
         duckdb.sql(
             f"""SELECT opportunity_id AS opportunity_key, contact_id AS person_key, rule, bits
-            FROM read_parquet('{plan.candidates_path}') JOIN read_parquet('{plan.reasons_path}') USING (opportunity_key, person_key)
+            FROM read_parquet('{plan.candidates_path}')
+            JOIN read_parquet('{plan.reasons_path}') USING (opportunity_key, person_key)
             WHERE decision <> 'has_role'"""
         )
     )
@@ -130,10 +132,12 @@ def run(name: str, folder: Path, scratch: Path) -> None:
             print(f"  {check.status:8} {check.name}: {check.detail}")
         bridge.pull()
         for row in bridge.coverage().rows:
-            print(f"  {row.state}: {row.opportunities} opportunities, {row.amount}; no role {row.no_role}, no primary {row.no_primary}")
+            gaps = f"no role {row.no_role}, no primary {row.no_primary}"
+            print(f"  {row.state}: {row.opportunities} opportunities, {row.amount}; {gaps}")
         plan = bridge.plan()
-        print(f"  plan: {plan.header.lines} roles on {plan.header.opportunities_changed} opportunities; {plan.header.decisions}")
-        if plan.header.lines:
+        header = plan.header
+        print(f"  plan: {header.lines} roles on {header.opportunities_changed} opportunities; {header.decisions}")
+        if header.lines:
             applied = bridge.apply(plan)
             print(f"  apply: {applied.counts}")
             print(f"  undo: {bridge.undo(applied.run_id).counts}")

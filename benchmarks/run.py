@@ -26,7 +26,8 @@ def machine() -> str:
     """What the figures were measured on."""
     memory_gib = psutil.virtual_memory().total / 2**30
     busy = os.getloadavg()[0]
-    return f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, Python {platform.python_version()}, load average {busy:.1f} at the start"
+    size = f"{os.cpu_count()} cores, {memory_gib:.0f} GiB"
+    return f"{size}, Python {platform.python_version()}, load average {busy:.1f} at the start"
 
 
 def starting_s(*command: str) -> float:
@@ -43,7 +44,8 @@ def main(sizes: list[int]) -> None:
     """Print one line a measurement, as it comes."""
     print(f"crmbridge on {machine()}")
     bare = starting_s("-c", "pass")
-    print(f"import crmbridge: {starting_s('-c', 'import crmbridge') - bare:.2f} s; --help: {starting_s('-m', 'crmbridge', '--help'):.2f} s")
+    imported = starting_s("-c", "import crmbridge") - bare
+    print(f"import crmbridge: {imported:.2f} s; --help: {starting_s('-m', 'crmbridge', '--help'):.2f} s")
     print(f"{'opportunities':>14} {'records':>12} {'pull s':>7} {'cpu s':>6} {'MiB':>6} | {'candidates':>11} {'roles':>9} "
           f"{'plan s':>7} {'cpu s':>6} {'MiB':>6}", flush=True)  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="crmbridge-bench-") as made:
@@ -52,8 +54,8 @@ def main(sizes: list[int]) -> None:
             pulled, workspace = bench(folder, size)
             planned = bench_plan(workspace)
             print(f"{size:14,} {pulled.records:12,} {pulled.total_s:7.1f} {pulled.cpu_s:6.1f} {pulled.peak_mib:6,} | "
-                  f"{planned.candidates:11,} {planned.lines:9,} {planned.total_s:7.1f} {planned.cpu_s:6.1f} {planned.peak_mib:6,}",
-                  flush=True)  # fmt: skip
+                  f"{planned.candidates:11,} {planned.lines:9,} {planned.total_s:7.1f} {planned.cpu_s:6.1f} "
+                  f"{planned.peak_mib:6,}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

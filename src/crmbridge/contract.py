@@ -27,17 +27,17 @@ Writing
       where the CRM itself has no foreign keys. A role that it does not offer is rejected or written as given, never altered.
     * It was sent and the answer was lost -> `unknown`. Never send it again blindly: `settle` reads back.
     One refused write never takes others with it. `write_roles` raises only if nothing left the machine. The receipts may be left
-    unread at any point; what was sent by then is found by `settle`. After `applied`, `after.rows` are the rows that undo will expect;
-    after any other outcome, before and after are both the pair as it is. A put that becomes the primary may clear the earlier
-    primary's mark; no write touches other rows otherwise.
+    unread at any point; what was sent by then is found by `settle`. After `applied`, `after.rows` are the rows that undo will
+    expect; after any other outcome, before and after are both the pair as it is. A put that becomes the primary may clear the
+    earlier primary's mark; no write touches other rows otherwise.
     `checkpoint` is called before anything that outlives the call exists (a Bulk job's id before its upload); it returns once the
     checkpoint is durable. Where it raises, nothing of that checkpoint is sent, and the error passes through.
 
 Settling
     `settle` is called for writes whose receipt is missing or `unknown`, with the checkpoints of their run. It first brings remote
     jobs to a terminal state and waits out lost requests; only then does it read back: `applied` (the pair is as wanted),
-    `absent` (it did not happen: safe to send again), or `conflict` (something else is there). It writes nothing, and may be called
-    again.
+    `absent` (it did not happen: safe to send again), or `conflict` (something else is there). It writes nothing, and may be
+    called again.
 
 Threads and clocks
     One thread calls an adapter. `close` may be called twice. An adapter never logs names, addresses, tokens or response bodies,

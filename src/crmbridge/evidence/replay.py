@@ -20,8 +20,8 @@ _PAIR = ["opportunity_key", "person_key"]
 class Proof:
     """How well the rules bring back roles that people added, once those are hidden.
 
-    Only opportunities with a hidden role are judged. Every precision is a lower bound: people who belong there, but whom nobody ever
-    recorded, count as wrong.
+    Only opportunities with a hidden role are judged. Every precision is a lower bound: people who belong there, but whom nobody
+    ever recorded, count as wrong.
 
     Attributes:
         hidden: how many (opportunity, person) pairs were hidden.

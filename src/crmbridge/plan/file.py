@@ -1,8 +1,8 @@
 """The plan as a file: one JSON document per line, the header first; reviewable, diffable, hashed, applied exactly as it reads.
 
 The header says what the plan came from (workspace, snapshot, policy) and carries the hash of the body; the plan's id is the hash
-of the header. An edited, foreign or newer file is refused. Beside it lie `<plan id>.candidates.parquet` and `.reasons.parquet`: every candidate, also
-those left alone, with confidence and reasons.
+of the header. An edited, foreign or newer file is refused. Beside it lie `<plan id>.candidates.parquet` and `.reasons.parquet`:
+every candidate, also those left alone, with confidence and reasons.
 """
 
 from __future__ import annotations
