@@ -1,6 +1,6 @@
 """`make bench`: speed and size of the main job, printed with this machine's cores and memory.
 
-    python -m benchmarks.run [SIZE ...]        the default is 10,000 100,000 1,000,000 opportunities
+python -m benchmarks.run [SIZE ...]        the default is 10,000 100,000 1,000,000 opportunities
 """
 
 from __future__ import annotations

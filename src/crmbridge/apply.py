@@ -143,9 +143,7 @@ class _Walk:
         _collect(self.adapter.settle(writes, checkpoints), writes, receipts)
         self._record(receipts.values())
         self._tell(Step.SETTLED, len(writes))
-        outcomes = Counter(
-            receipts[write.key].outcome if write.key in receipts else Outcome.UNKNOWN for write in writes
-        )
+        outcomes = Counter(receipts[write.key].outcome if write.key in receipts else Outcome.UNKNOWN for write in writes)
         return {outcome.value: count for outcome, count in sorted(outcomes.items())}
 
     @contextmanager
@@ -229,9 +227,7 @@ def _collect(answers: Iterator[Receipt], writes: Sequence[RoleWrite], receipts: 
     awaited = {write.key for write in writes}
     for receipt in answers:
         if receipt.key not in awaited or receipt.key in receipts:
-            raise DataError(
-                f"The adapter gave a receipt that nobody awaits: {receipt.key!r}.", hint="report it to its author"
-            )
+            raise DataError(f"The adapter gave a receipt that nobody awaits: {receipt.key!r}.", hint="report it to its author")
         receipts[receipt.key] = receipt
 
 

@@ -236,9 +236,7 @@ class Adapter(Protocol):
     def read_roles(self, opportunity_ids: Sequence[str]) -> Iterator[ContactRole]:
         """Give the roles of these opportunities as they are now; unknown ids give nothing."""
 
-    def write_roles(
-        self, writes: Sequence[RoleWrite], *, checkpoint: Callable[[Checkpoint], None]
-    ) -> Iterator[Receipt]:
+    def write_roles(self, writes: Sequence[RoleWrite], *, checkpoint: Callable[[Checkpoint], None]) -> Iterator[Receipt]:
         """Write; one receipt each (module docstring)."""
 
     def settle(self, writes: Sequence[RoleWrite], checkpoints: Sequence[Checkpoint]) -> Iterator[Receipt]:
@@ -257,9 +255,7 @@ def pair_state(roles: Iterable[ContactRole], contact_id: str) -> PairState:
     """
     roles = list(roles)
     rows = [
-        RoleRow(id=role.id, role=role.role, is_primary=bool(role.is_primary))
-        for role in roles
-        if role.contact_id == contact_id
+        RoleRow(id=role.id, role=role.role, is_primary=bool(role.is_primary)) for role in roles if role.contact_id == contact_id
     ]
     primary = min((role.contact_id for role in roles if role.is_primary), default=None)
     return PairState(rows=tuple(sorted(rows, key=lambda row: row.id)), primary_contact_id=primary)

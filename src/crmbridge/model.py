@@ -323,7 +323,7 @@ def arrow_schema(entity: Entity) -> pa.Schema:
     Text is `string`, datetimes are `timestamp[us, UTC]`, dates are `date32`, money is `decimal128(22, 4)`, rates are
     `decimal128(28, 12)`. A column is nullable exactly where the model's field is.
     """
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     fields = RECORDS[entity].model_fields
     return pa.schema([_arrow_field(name, info.annotation, info.metadata) for name, info in fields.items()])
@@ -340,7 +340,7 @@ def record_batches(entity: Entity, records: Iterable[Record], *, rows: int = 10_
     Yields:
         Batches of at most `rows` rows, in the order given; nothing for an empty iterable.
     """
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     schema = arrow_schema(entity)
     chunk: list[dict[str, Any]] = []
@@ -361,7 +361,7 @@ def records(entity: Entity, batch: pa.RecordBatch | pa.Table) -> Iterator[Record
 
 
 def _arrow_field(name: str, annotation: Any, metadata: list[Any]) -> pa.Field:  # noqa: ANN401
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     bare, nullable, nested = _unwrap(annotation)
     return pa.field(name, _arrow_type(bare, [*metadata, *nested]), nullable=nullable)
@@ -381,7 +381,7 @@ def _unwrap(annotation: Any) -> tuple[Any, bool, list[Any]]:  # noqa: ANN401
 
 
 def _arrow_type(bare: Any, metadata: list[Any]) -> pa.DataType:  # noqa: ANN401
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     if bare is Decimal:
         digits, places = _decimal_shape(metadata)

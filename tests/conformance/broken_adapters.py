@@ -108,8 +108,7 @@ class NaiveDatetimes(Broken):
     def read(self, entity, *, since=None):
         for batch in super().read(entity, since=since):
             fields = [
-                field.with_type(pa.timestamp("us")) if pa.types.is_timestamp(field.type) else field
-                for field in batch.schema
+                field.with_type(pa.timestamp("us")) if pa.types.is_timestamp(field.type) else field for field in batch.schema
             ]
             yield batch.cast(pa.schema(fields))
 

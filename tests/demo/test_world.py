@@ -70,10 +70,7 @@ def test_the_same_seed_gives_the_same_world_whatever_the_hash_seed():
 
 
 def test_another_seed_gives_another_world():
-    assert (
-        make_world(seed=1, opportunities=20, as_of=AS_OF).truth
-        != make_world(seed=2, opportunities=20, as_of=AS_OF).truth
-    )
+    assert make_world(seed=1, opportunities=20, as_of=AS_OF).truth != make_world(seed=2, opportunities=20, as_of=AS_OF).truth
 
 
 @pytest.mark.parametrize("opportunities", [0, 1, 50])
@@ -137,9 +134,7 @@ def test_most_roles_are_missing_and_few_are_wrong(world):
 def test_groups_have_one_to_nine_people_and_grow_with_the_amount(world):
     sizes = Counter(deal_id for deal_id, _ in world.truth)
     assert set(sizes.values()) <= set(range(1, 10))
-    priced = [
-        deal for deal in living(world, Entity.OPPORTUNITY) if deal.amount and deal.currency == "EUR" and sizes[deal.id]
-    ]
+    priced = [deal for deal in living(world, Entity.OPPORTUNITY) if deal.amount and deal.currency == "EUR" and sizes[deal.id]]
     priced.sort(key=lambda deal: deal.amount)
     quarter = len(priced) // 4
     assert sum(sizes[deal.id] for deal in priced[-quarter:]) > 1.5 * sum(sizes[deal.id] for deal in priced[:quarter])
@@ -174,10 +169,7 @@ def test_people_stand_in_the_crm_twice(world):
     addresses = {contact.email.strip().lower() for contact in contacts if contact.email}
     assert any(contact.email != contact.email.lower() for contact in contacts if contact.email)
     assert (
-        sum(
-            bool(lead.email) and lead.email.lower() in addresses and not lead.is_converted
-            for lead in living(world, Entity.LEAD)
-        )
+        sum(bool(lead.email) and lead.email.lower() in addresses and not lead.is_converted for lead in living(world, Entity.LEAD))
         > 50
     )
     merged = [contact for contact in world.records[Entity.CONTACT] if contact.merged_into_id]
@@ -192,9 +184,7 @@ def test_mailboxes_are_shared_by_different_people(world):
             users.setdefault(contact.email.strip().lower(), set()).add(world.person_of[contact.id])
     shared = [address for address, people in users.items() if len(people) > 1]
     assert any(address.startswith("info@") for address in shared)
-    assert any(
-        not address.startswith(("info@", "kontakt@", "contact", "sales@", "office@", "zentrale@")) for address in shared
-    )
+    assert any(not address.startswith(("info@", "kontakt@", "contact", "sales@", "office@", "zentrale@")) for address in shared)
 
 
 def test_dates_are_wrong_late_and_missing(world):
@@ -218,9 +208,7 @@ def test_links_are_broken_repeated_and_deleted(world):
     assert any(role.opportunity_id not in deals for role in roles)
     assert any(role.is_deleted for role in roles)
     assert max(Counter((role.opportunity_id, role.contact_id) for role in roles).values()) > 1
-    assert (
-        max(Counter(role.opportunity_id for role in living(world, Entity.CONTACT_ROLE) if role.is_primary).values()) > 1
-    )
+    assert max(Counter(role.opportunity_id for role in living(world, Entity.CONTACT_ROLE) if role.is_primary).values()) > 1
     assert any(account.merged_into_id for account in world.records[Entity.ACCOUNT])
 
 
@@ -244,9 +232,7 @@ def test_taking_the_whole_account_does_badly(world):
     staff: dict[str | None, set[str]] = {}
     for contact in living(world, Entity.CONTACT):
         staff.setdefault(contact.account_id, set()).add(world.person_of[contact.id])
-    everybody = {
-        (d.id, who) for d in living(world, Entity.OPPORTUNITY) if d.account_id for who in staff.get(d.account_id, ())
-    }
+    everybody = {(d.id, who) for d in living(world, Entity.OPPORTUNITY) if d.account_id for who in staff.get(d.account_id, ())}
     assert len(everybody & by_person(world, world.truth)) / len(everybody) < 0.25
 
 

@@ -284,7 +284,15 @@ def test_own_roles_tell_what_was_written_and_when_it_ended(journal):
     wrote(journal, ("o1", "c1"), ("o1", "c2"))
     journal.record_removals([("o1", "c2")])
     assert journal.own_roles().to_pylist() == [
-        {"role_id": f"o1-{contact}", "opportunity_id": "o1", "contact_id": contact, "role": None, "is_primary": False,
-         "since": NOW, "ended_at": ended_at, "ended_by": ended_by}
+        {
+            "role_id": f"o1-{contact}",
+            "opportunity_id": "o1",
+            "contact_id": contact,
+            "role": None,
+            "is_primary": False,
+            "since": NOW,
+            "ended_at": ended_at,
+            "ended_by": ended_by,
+        }
         for contact, ended_at, ended_by in (("c1", None, None), ("c2", NOW, "removed"))
     ]

@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-
 from benchmarks.npsp import SETS, bridge_on, hide, load, recovered, tables
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "data" / "npsp"

@@ -32,9 +32,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     ctx: typer.Context,
     *,
-    folder: Annotated[Path, typer.Option(metavar="PATH", help="Where; an earlier demo there is made anew.")] = Path(
-        "demo"
-    ),
+    folder: Annotated[Path, typer.Option(metavar="PATH", help="Where; an earlier demo there is made anew.")] = Path("demo"),
     opportunities: Annotated[int, typer.Option(min=1, max=100_000, help="How large the invented CRM is.")] = 5_000,
     seed: Annotated[int, typer.Option(help="Another seed, another CRM.")] = 7,
 ) -> None:

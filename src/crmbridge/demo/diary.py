@@ -81,9 +81,7 @@ class Diary:
         )
         if kind == "meeting" and place == 0 and self.dice.yes(0.5):
             part = "who"
-        row = self.book.write(
-            Entity.ACTIVITY_PARTICIPANT, id=self.dice.new_id("0RE"), activity_id=activity_id, kind=part
-        )
+        row = self.book.write(Entity.ACTIVITY_PARTICIPANT, id=self.dice.new_id("0RE"), activity_id=activity_id, kind=part)
         row.update(self._identity(person, kind))
 
     def _identity(self, person: Person, kind: str) -> dict[str, str | None]:

@@ -46,9 +46,7 @@ class Dice(random.Random):
     def some(self, items: Sequence[T], weights: Sequence[float], number: int) -> list[T]:
         """Pick up to `number` different items, heavier ones more likely, in the order picked."""
         # Efraimidis and Spirakis (2006): the largest u ** (1 / w) are a weighted sample without replacement.
-        keys = [
-            (math.log(self.random() or 1e-300) / weight, place) for place, weight in enumerate(weights) if weight > 0
-        ]
+        keys = [(math.log(self.random() or 1e-300) / weight, place) for place, weight in enumerate(weights) if weight > 0]
         return [items[place] for _, place in sorted(keys, reverse=True)[:number]]
 
     def new_id(self, prefix: str) -> str:

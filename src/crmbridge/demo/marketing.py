@@ -71,9 +71,7 @@ class Marketing:
             Entity.CAMPAIGN_MEMBER,
             id=self.dice.new_id("00v"),
             campaign_id=campaign.id,
-            status=_RESPONDED.get(campaign.kind, "Responded")
-            if has_responded
-            else self.dice.choice(("Sent", "Sent", "Invited")),
+            status=_RESPONDED.get(campaign.kind, "Responded") if has_responded else self.dice.choice(("Sent", "Sent", "Invited")),
             has_responded=has_responded,
             created_at=moment(min(listed_s, at_s)),
             **identity,
@@ -160,9 +158,7 @@ def _fill_lists(marketing: Marketing, society: Society) -> None:
         for person in dice.choices(persons, reach, k=min(size, len(persons))):
             at_s = dice.uniform(campaign.start_s, campaign.end_s)
             if person.is_known(at_s):
-                marketing.enlist(
-                    campaign, _identity(dice, person), at_s, chance * min(1.6, 0.6 + 0.3 * person.curiosity)
-                )
+                marketing.enlist(campaign, _identity(dice, person), at_s, chance * min(1.6, 0.6 + 0.3 * person.curiosity))
         for lead_id in dice.choices(strangers, k=size // 3) if strangers else []:
             marketing.enlist(campaign, {"lead_id": lead_id}, dice.uniform(campaign.start_s, campaign.end_s), chance)
         if dice.yes(0.15):

@@ -161,8 +161,7 @@ def hire(dice: Dice, opportunities: int) -> tuple[list[Seller], list[Seller]]:
     logging = _spread(dice, [row[0] for row in _LOGGING], number)
     roles = _spread(dice, [row[0] for row in _ROLE_HABITS], number)
     sellers = [
-        _colleague(dice, dice.pick(_SALES_TEAMS), _habits(dice, way, habit))
-        for way, habit in zip(logging, roles, strict=True)
+        _colleague(dice, dice.pick(_SALES_TEAMS), _habits(dice, way, habit)) for way, habit in zip(logging, roles, strict=True)
     ]
     quiet = _habits(dice, 3, 0)
     others = [_colleague(dice, team, quiet) for team in _OTHER_TEAMS for _ in range(max(2, number // 9))]
@@ -207,12 +206,7 @@ def _adopt(dice: Dice, firms: list[Firm]) -> None:
     """Give some firms a parent company; chains stay one level deep."""
     for firm in firms:
         mother = dice.choice(firms)
-        if (
-            dice.yes(0.08)
-            and mother is not firm
-            and mother.parent is None
-            and all(child.parent is not firm for child in firms)
-        ):
+        if dice.yes(0.08) and mother is not firm and mother.parent is None and all(child.parent is not firm for child in firms):
             firm.parent = mother
 
 

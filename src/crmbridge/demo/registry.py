@@ -155,11 +155,7 @@ def write_rates(dice: Dice, book: Book, as_of_s: float) -> None:
     first = (moment(as_of_s) - timedelta(days=30 * _MONTHS)).date()
     for currency, middle in _RATES.items():
         for month in range(_MONTHS if currency != "EUR" else 1):
-            wobble = (
-                Decimal(round(dice.uniform(0.96, 1.04), 4)).quantize(Decimal("0.0001"))
-                if currency != "EUR"
-                else Decimal(1)
-            )
+            wobble = Decimal(round(dice.uniform(0.96, 1.04), 4)).quantize(Decimal("0.0001")) if currency != "EUR" else Decimal(1)
             start = first + timedelta(days=30 * month)
             book.write(
                 Entity.EXCHANGE_RATE,

@@ -133,9 +133,7 @@ def _gather(dice: Dice, society: Society, deal: Deal) -> None:
     """Choose the buying group and the people around it, and settle since when the CRM knows them."""
     wanted = min(9, max(1, round(dice.heavy(1.5 + (deal.amount / 4_000) ** 0.42, 0.38))))
     people = _candidates(dice, society, deal)
-    kept = (
-        [member.person for member in deal.before.group if member.person.is_here(deal.created_s)] if deal.before else []
-    )
+    kept = [member.person for member in deal.before.group if member.person.is_here(deal.created_s)] if deal.before else []
     chosen = [person for person in kept if dice.yes(0.62)][:wanted]
     rest = [person for person in people if person not in chosen]
     chosen += dice.some(rest, [_pull(dice, deal, person) for person in rest], wanted - len(chosen))
@@ -148,9 +146,7 @@ def _candidates(dice: Dice, society: Society, deal: Deal) -> list[Person]:
     """People of the firm, now and then also of its parent or an independent consultant."""
     people = [person for person in deal.firm.people if person.is_here(deal.created_s)]
     if deal.firm.parent and dice.yes(0.35):
-        people += [
-            person for person in deal.firm.parent.people if person.level >= 2 and person.is_here(deal.created_s)
-        ][:3]
+        people += [person for person in deal.firm.parent.people if person.level >= 2 and person.is_here(deal.created_s)][:3]
     if dice.yes(0.04):
         people.append(dice.choice(dice.choice(society.consultants).people))
     return people or deal.firm.people[:1]
@@ -195,9 +191,7 @@ def _part(dice: Dice, person: Person, place: int) -> str:
 
 def _member(dice: Dice, deal: Deal, person: Person, part: str | None) -> Member:
     """How much of the talking a person does: sponsors and signers speak seldom, evaluators all the time."""
-    median = {"Executive Sponsor": 0.3, "Economic Buyer": 0.55, "Influencer": 0.6, "Evaluator": 1.5}.get(
-        part or "", 1.0
-    )
+    median = {"Executive Sponsor": 0.3, "Economic Buyer": 0.55, "Influencer": 0.6, "Evaluator": 1.5}.get(part or "", 1.0)
     late = dice.random() ** 2 * 0.8 * (deal.end_s - deal.created_s)
     return Member(person, part, dice.heavy(median, 0.9), deal.created_s - 10 * DAY_S + late)
 

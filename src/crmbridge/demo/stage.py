@@ -40,9 +40,9 @@ def set_stage(folder: Path, world: DemoWorld) -> Path:
     Raises:
         SettingsError: the folder exists and is no demo.
     """
-    import sqlalchemy as sa  # noqa: PLC0415
+    import sqlalchemy as sa
 
-    from crmbridge.adapters.sql import schema  # noqa: PLC0415
+    from crmbridge.adapters.sql import schema
 
     clear_stage(folder)
     folder.mkdir(mode=0o700, parents=True)

@@ -60,9 +60,7 @@ def make_world(*, seed: int = 7, opportunities: int = 5000, as_of: datetime) -> 
         SettingsError: `opportunities` is negative.
     """
     if as_of.utcoffset() is None:
-        raise DataError(
-            f"as_of has no time zone: {as_of.isoformat()}", hint="pass an aware datetime, such as datetime.now(UTC)"
-        )
+        raise DataError(f"as_of has no time zone: {as_of.isoformat()}", hint="pass an aware datetime, such as datetime.now(UTC)")
     if opportunities < 0:
         raise SettingsError(f"opportunities is {opportunities}; it must be 0 or more")
     dice, book, as_of_s = Dice(seed), Book(), float(int(as_of.timestamp()))

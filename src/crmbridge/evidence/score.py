@@ -121,9 +121,7 @@ def _weighed(rules: Iterable[Rule], weights: Mapping[str, Weight]) -> tuple[Rule
     return tuple(replace(rule, weight=weights.get(rule.name, rule.weight)) for rule in rules)
 
 
-def _sight(
-    frames: Frames, as_of_s: int, own_role_ids: nw.LazyFrame[Any] | None, windows: Windows, keep: Keep
-) -> Sight:
+def _sight(frames: Frames, as_of_s: int, own_role_ids: nw.LazyFrame[Any] | None, windows: Windows, keep: Keep) -> Sight:
     if own_role_ids is not None:
         frames = replace(frames, roles=frames.roles.join(own_role_ids.select("role_id"), on="role_id", how="anti"))
     spans = keep(_spans(frames, windows, as_of_s), "opportunity_spans")
@@ -161,9 +159,7 @@ def _account_opportunities(frames: Frames, spans: nw.LazyFrame[Any]) -> nw.LazyF
     pairing its people with its opportunities would cost without end; it is left out.
     """
     here = frames.opportunity_accounts.join(spans, on="opportunity_key")
-    usual = (
-        here.group_by("account_id").agg(nw.len().alias("n")).filter(nw.col("n") <= CATCH_ALL_OPPORTUNITIES).drop("n")
-    )
+    usual = here.group_by("account_id").agg(nw.len().alias("n")).filter(nw.col("n") <= CATCH_ALL_OPPORTUNITIES).drop("n")
     kept = here.join(usual, on="account_id")
     # Alive during mine = opened before my end, less those that ended before I opened; counted by one sorted pass.
     opened = kept.select("account_id", "opportunity_key", moment_s=nw.col("opened_s"), opens=nw.lit(1), ends=nw.lit(0))

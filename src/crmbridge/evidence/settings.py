@@ -34,9 +34,7 @@ class RuleSettings(BaseModel):
     windows: Windows = Windows()
 
 
-def rules_in_force(
-    settings: RuleSettings, bits: Mapping[str, float], *, extra: Iterable[Rule] = ()
-) -> tuple[Rule, ...]:
+def rules_in_force(settings: RuleSettings, bits: Mapping[str, float], *, extra: Iterable[Rule] = ()) -> tuple[Rule, ...]:
     """The rules that take part, with their weights.
 
     Args:

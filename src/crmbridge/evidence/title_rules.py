@@ -19,9 +19,7 @@ from typing import Literal, get_args
 
 RULES_VERSION = 1
 
-Seniority = Literal[
-    "board", "c_level", "vp", "director", "head", "manager", "staff", "assistant", "intern", "former", "other"
-]
+Seniority = Literal["board", "c_level", "vp", "director", "head", "manager", "staff", "assistant", "intern", "former", "other"]
 Function = Literal[
     "administration", "customer_service", "engineering", "finance", "general_management", "hr", "it", "legal",
     "marketing", "operations", "procurement", "product", "sales", "security", "other",

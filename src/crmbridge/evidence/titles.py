@@ -93,9 +93,7 @@ def classify(titles: Frame) -> Frame:
     )
 
 
-def learned_roles(
-    history: Frame, *, classes: Frame | None = None, min_rows: int = 3, min_share: float = 0.5
-) -> Frame:
+def learned_roles(history: Frame, *, classes: Frame | None = None, min_rows: int = 3, min_share: float = 0.5) -> Frame:
     """Learn from the organisation's own past which role goes with a title, and with a class of titles.
 
     Args:
@@ -114,9 +112,7 @@ def learned_roles(
     _require(history, "title", "role", what="history")
     named = history.select("title", "role").filter(nw.col("role").str.strip_chars(None) != "")
     known = named.join(classify(named.select("title")) if classes is None else classes, on="title", how="inner")
-    keyed = nw.concat(
-        [known.select("role", "title_key"), known.select("role", title_key=nw.col("class_key"))], how="vertical"
-    )
+    keyed = nw.concat([known.select("role", "title_key"), known.select("role", title_key=nw.col("class_key"))], how="vertical")
     return _most_frequent(keyed, min_rows=min_rows, min_share=min_share)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from crmbridge.contract import RoleWrite  # noqa: TC001 (pydantic reads it)
+from crmbridge.contract import RoleWrite
 
 if TYPE_CHECKING:
     from datetime import datetime

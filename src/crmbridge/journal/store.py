@@ -108,12 +108,11 @@ class Journal:
             )
         )
         return [
-            replace(run, counts=counts.get(run.run_id, {}), unsettled=unsettled.get(run.run_id, 0))
-            for run in self._bare_runs()
+            replace(run, counts=counts.get(run.run_id, {}), unsettled=unsettled.get(run.run_id, 0)) for run in self._bare_runs()
         ]
 
     def _bare_runs(self) -> list[Run]:
-        found = self._database.rows(f"SELECT {rows.RUN_COLUMNS} FROM run ORDER BY started_at DESC, rowid DESC")  # noqa: S608
+        found = self._database.rows(f"SELECT {rows.RUN_COLUMNS} FROM run ORDER BY started_at DESC, rowid DESC")
         return [rows.run(row) for row in found]
 
     def run(self, run_id: str) -> Run:
@@ -179,9 +178,7 @@ class Journal:
 
     def _set_state(self, run_id: str, state: RunState, finished_at: str | None) -> None:
         with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE run SET state = ?, finished_at = ? WHERE run_id = ?", (state, finished_at, run_id)
-            )
+            connection.execute("UPDATE run SET state = ?, finished_at = ? WHERE run_id = ?", (state, finished_at, run_id))
 
     def counts(self, run_id: str) -> dict[str, int]:
         """Lines of a run per outcome; lines without a receipt are left out."""
@@ -205,7 +202,7 @@ class Journal:
         """Which of these writes already have a final outcome in this run."""
         found = self._database.rows(
             f"""SELECT key FROM receipt WHERE run_id = ? AND outcome IN ({_FINAL})
-            AND key IN (SELECT value FROM json_each(?))""",  # noqa: S608
+            AND key IN (SELECT value FROM json_each(?))""",
             (run_id, json.dumps(keys)),
         )
         return {key for (key,) in found}
@@ -220,19 +217,17 @@ class Journal:
                 a person, even where no pull has seen it yet.
         """
         puts = [
-            (line.write.key, line.write.opportunity_id, line.write.contact_id)
-            for line in lines
-            if line.write.action == "put"
+            (line.write.key, line.write.opportunity_id, line.write.contact_id) for line in lines if line.write.action == "put"
         ]
         gone = [put for put in puts if put[0] in absent_keys]
         removed = self._database.rows(
             f"""SELECT line.key, 'removed' FROM {_LINES} JOIN own_role USING (opportunity_id, contact_id)
-            WHERE ended_at IS NULL""",  # noqa: S608
+            WHERE ended_at IS NULL""",
             (json.dumps(gone),),
         )
         vetoed = self._database.rows(
             f"""SELECT line.key, source FROM {_LINES} JOIN veto USING (opportunity_id, contact_id)
-            WHERE lifted_at IS NULL AND NOT (? = 'undo' AND run_id IS ?)""",  # noqa: S608
+            WHERE lifted_at IS NULL AND NOT (? = 'undo' AND run_id IS ?)""",
             (json.dumps(puts), run.kind, run.undoes_run_id),
         )
         return dict(removed + vetoed)
@@ -257,10 +252,7 @@ class Journal:
             self._insert_receipts(connection, run, decided, now)
             _upsert_receipts(
                 connection,
-                [
-                    (run.run_id, key, VETOED, rows.EMPTY_STATE, rows.EMPTY_STATE, source, now)
-                    for key, source in blocked.items()
-                ],
+                [(run.run_id, key, VETOED, rows.EMPTY_STATE, rows.EMPTY_STATE, source, now) for key, source in blocked.items()],
             )
 
     def record_checkpoint(self, run_id: str, checkpoint: Checkpoint) -> None:
@@ -326,7 +318,7 @@ class Journal:
         """Writes that may have been sent and whose outcome is not known, in the order of the run."""
         found = self._database.rows(
             f"""SELECT {rows.INTENT_COLUMNS} FROM intent i LEFT JOIN receipt r USING (run_id, key)
-            WHERE i.run_id = ? AND (r.key IS NULL OR r.outcome = 'unknown') ORDER BY seq""",  # noqa: S608
+            WHERE i.run_id = ? AND (r.key IS NULL OR r.outcome = 'unknown') ORDER BY seq""",
             (run_id,),
         )
         return [rows.planned_write(row).write for row in found]
@@ -347,7 +339,7 @@ class Journal:
             found = self._database.rows(
                 f"""SELECT {rows.INTENT_COLUMNS}, {rows.RECEIPT_COLUMNS}, seq
                 FROM intent i JOIN receipt r USING (run_id, key)
-                WHERE i.run_id = ? AND seq > ? AND outcome = 'applied' ORDER BY seq LIMIT {_PAGE_ROWS}""",  # noqa: S608
+                WHERE i.run_id = ? AND seq > ? AND outcome = 'applied' ORDER BY seq LIMIT {_PAGE_ROWS}""",
                 (run_id, after_seq),
             )
             for row in found:

@@ -184,9 +184,9 @@ def _ranked(judged: nw.LazyFrame[Any], policy: Policy) -> nw.LazyFrame[Any]:
     """Apply the cap per opportunity, then the overall limit; the most confident come first, ties by id."""
     adding = judged.filter(nw.col("decision") == Decision.ADD.value)
     resting = judged.filter(nw.col("decision") != Decision.ADD.value).with_columns(place=nw.lit(None, dtype=nw.Int64))
-    places = adding.with_columns(
-        sureness=-nw.col("bits"), one=nw.lit(1, dtype=nw.Int64)
-    ).with_columns(place=nw.col("one").cum_sum().over("opportunity_key", order_by=["sureness", "contact_id"]))
+    places = adding.with_columns(sureness=-nw.col("bits"), one=nw.lit(1, dtype=nw.Int64)).with_columns(
+        place=nw.col("one").cum_sum().over("opportunity_key", order_by=["sureness", "contact_id"])
+    )
     capped = places.drop("one", "sureness").with_columns(
         decision=nw.when(nw.col("held") + nw.col("place") > policy.max_roles_per_opportunity)
         .then(nw.lit(Decision.OVER_CAP.value))
@@ -216,9 +216,7 @@ def _with_primary(ranked: nw.LazyFrame[Any], policy: Policy, *, has_primary: boo
     if not has_primary or policy.primary is PrimaryRule.NEVER:
         chosen = nw.lit(value=False)
     else:
-        chosen = (
-            (nw.col("decision") == Decision.ADD.value) & (nw.col("place") == 1) & nw.col("primary_contact_id").is_null()
-        )
+        chosen = (nw.col("decision") == Decision.ADD.value) & (nw.col("place") == 1) & nw.col("primary_contact_id").is_null()
     return ranked.with_columns(is_primary=chosen.fill_null(value=False)).select(
         *_PAIR,
         "contact_id",

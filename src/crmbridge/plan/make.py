@@ -62,9 +62,7 @@ def make_plan(
         keep=keep,
     )
     opportunities = standing.frames.opportunities.select("opportunity_key", "opportunity_id")
-    return write_plan(
-        snapshot.connection, decided, scored.reasons, opportunities, rules=scored.rules, folder=folder, basis=basis
-    )
+    return write_plan(snapshot.connection, decided, scored.reasons, opportunities, rules=scored.rules, folder=folder, basis=basis)
 
 
 def _refuse_unknown_roles(policy: Policy, role_names: Sequence[str]) -> None:

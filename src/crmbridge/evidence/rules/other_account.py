@@ -20,8 +20,8 @@ def _find(sight: Sight) -> nw.LazyFrame[Any]:
     # Where the opportunity has no account, nobody is known to be a stranger to it.
     placed = sight.frames.opportunity_accounts.select("opportunity_key").unique()
     # People without any account are not known to be elsewhere.
-    employed = sight.frames.contacts.filter(~nw.col("account_id").is_null()).group_by("person_key").agg(
-        nw.col("contact_id").min()
+    employed = (
+        sight.frames.contacts.filter(~nw.col("account_id").is_null()).group_by("person_key").agg(nw.col("contact_id").min())
     )
     away = (
         sight.proposed.join(placed, on="opportunity_key", how="semi")
