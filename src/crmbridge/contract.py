@@ -225,7 +225,7 @@ class Adapter(Protocol):
         """Look at credentials, permissions, objects, fields and limits; change nothing and raise nothing but bugs."""
 
     def count(self, entity: Entity) -> int | None:
-        """How many records `read` will give, for the progress bar; None where asking would cost too much."""
+        """How many records `read` will give, for progress and as a check on changes; None where asking would cost too much."""
 
     def read(self, entity: Entity, *, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
         """Give all records, or those changed at or after `since`, in canonical batches of 1 to 100,000 rows."""

@@ -115,6 +115,31 @@ def test_an_unmapped_entity_gives_nothing(empty_crm, tmp_path):
     assert adapter.capabilities.incremental == frozenset()
 
 
+_MARKED = 'modified_at = "made"\nis_deleted = "closed"'
+
+
+@pytest.mark.parametrize(
+    ("opportunity", "known"),
+    [
+        (f'table = "deals"\n[opportunity.fields]\nid = "deal"\n{_MARKED}', True),
+        ('table = "deals"\n[opportunity.fields]\nid = "deal"\nmodified_at = "made"', False),
+        (f'table = "deals"\nwhere = "won <> \'x\'"\n[opportunity.fields]\nid = "deal"\n{_MARKED}', False),
+        ('from = "deals d"\n[opportunity.fields]\nid = "d.deal"\nmodified_at = "d.made"\nis_deleted = "d.closed"', False),
+        ('table = "deals"\n[opportunity.fields]\nid = "deal"\nmodified_at = "made"\nis_deleted = { value = false }', False),
+    ],
+)
+def test_deletions_are_known_only_where_no_row_can_vanish_without_a_mark(empty_crm, tmp_path, opportunity, known):
+    few_tables(empty_crm)
+    text = (FEW % "").replace('table = "deals"\n[opportunity.fields]\nid = "deal"', opportunity)
+    assert (Entity.OPPORTUNITY in empty_crm.mapped(tmp_path, text).capabilities.deletions) is known
+
+
+def test_deletions_of_roles_are_not_known(crm):
+    known = crm.adapter().capabilities
+    assert Entity.CONTACT in known.deletions
+    assert Entity.CONTACT_ROLE in known.incremental - known.deletions
+
+
 def test_text_columns_become_typed_fields(empty_crm, tmp_path):
     few_tables(empty_crm)
     empty_crm.run("INSERT INTO deals VALUES (7, ' 811.0', 'True', '0', '2026-01-31 23:30:00')")

@@ -268,6 +268,7 @@ def test_an_older_format_is_not_built_on(crm, path):
         ({"incremental": EVERY - {CONTACT}}, WhyFull.NO_CHANGES),
         ({"deletions": EVERY - {CONTACT}}, WhyFull.NO_DELETIONS),
         ({"remembers": timedelta(hours=1)}, WhyFull.FORGOTTEN),
+        ({"counts": True}, WhyFull.MISCOUNT),
     ],
 )
 def test_an_entity_of_which_the_crm_tells_too_little_is_read_in_full(crm, path, change, why):
@@ -279,6 +280,14 @@ def test_an_entity_of_which_the_crm_tells_too_little_is_read_in_full(crm, path, 
     summary = night(crm, path)
     assert summary.reads[CONTACT] == EntityRead(why, changed=1, deleted=0)
     assert ids(path) == {"c1"}
+
+
+def test_a_count_that_agrees_lets_changes_be_enough(crm, path):
+    crm.counts = True
+    night(crm, path)
+    crm.put(CONTACT, "c3")
+    crm.delete(CONTACT, "c1")
+    assert night(crm, path).reads[CONTACT].why_full is None
 
 
 def test_an_entity_that_was_not_there_before_is_read_in_full(crm, path):

@@ -6,6 +6,7 @@ made or restored again, or the CRM keeps those that were merged away, with their
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -20,7 +21,7 @@ from crmbridge.model import Entity, arrow_schema
 from crmbridge.snapshot.store import SCHEMA_VERSION, moment, quoted_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -48,6 +49,7 @@ class WhyFull(StrEnum):
     NO_CHANGES = "the CRM does not tell what changed"
     NO_DELETIONS = "the CRM does not tell what was deleted"
     FORGOTTEN = "the CRM no longer knows what was deleted"
+    MISCOUNT = "the CRM counts more or fewer records than its changes leave"
 
 
 @dataclass(frozen=True)
@@ -119,31 +121,35 @@ class Earlier:
         ).fetchone() or (0,)
         return moment(row[0]) - OVERLAP
 
-    def carry_over(self, entity: Entity) -> tuple[int, int]:
-        """Add to the changed records, which are in the new table, those that neither changed nor went (`temp.gone`).
+    def weigh(self, entity: Entity) -> tuple[int, int]:
+        """Set what changed (in the new table) and what went (`temp.gone`) against the earlier records.
 
         Returns:
-            How many records were carried over, and how many of the earlier ones are gone.
+            How many of the earlier records stay as they are, and how many are gone.
 
         Raises:
-            WorkspaceError: the earlier snapshot cannot be read, or the disk is full.
+            WorkspaceError: the earlier snapshot cannot be read.
         """
-        columns = ", ".join(f'"{name}"' for name in arrow_schema(entity).names)
-        try:
+        with self._readable():
             self.connection.execute(f"DELETE FROM temp.gone WHERE id IN (SELECT id FROM crm.{entity})")
             (gone,) = self._one(f"SELECT count(*) FROM earlier.crm.{entity} SEMI JOIN temp.gone USING (id)")
             self.connection.execute(
                 f"CREATE OR REPLACE TEMP TABLE known AS SELECT id FROM crm.{entity} UNION ALL SELECT id FROM temp.gone"
             )
-            (carried,) = self._one(
+            (stay,) = self._one(f"SELECT count(*) FROM earlier.crm.{entity} ANTI JOIN temp.known USING (id)")
+        return stay, gone
+
+    def carry_over(self, entity: Entity) -> None:
+        """Add to the changed records those that stay as they are, once they are weighed.
+
+        Raises:
+            WorkspaceError: the earlier snapshot cannot be read, or the disk is full.
+        """
+        columns = ", ".join(f'"{name}"' for name in arrow_schema(entity).names)
+        with self._readable():
+            self.connection.execute(
                 f"INSERT INTO crm.{entity} SELECT {columns} FROM earlier.crm.{entity} ANTI JOIN temp.known USING (id)"
             )
-        except duckdb.Error as error:
-            raise WorkspaceError(
-                f"cannot build on the snapshot at {self.path}: {str(error).splitlines()[0].strip()}",
-                hint="see that there is free space; `crmbridge pull --full` does without the earlier snapshot",
-            ) from None
-        return carried, gone
 
     def note_gone(self, deletions: Iterable[Deletion]) -> None:
         """Fill `temp.gone` with the ids of what was deleted."""
@@ -157,6 +163,16 @@ class Earlier:
     def close(self) -> None:
         """Let go of the file."""
         self.connection.execute("DETACH earlier")
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            raise WorkspaceError(
+                f"cannot build on the snapshot at {self.path}: {str(error).splitlines()[0].strip()}",
+                hint="see that there is free space; `crmbridge pull --full` does without the earlier snapshot",
+            ) from None
 
     def _one(self, query: str) -> tuple[int, ...]:
         return self.connection.execute(query).fetchone() or (0,)

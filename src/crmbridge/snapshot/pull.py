@@ -259,8 +259,12 @@ class _Loading:
         with storage_errors(self.path):
             # A record that changes while it is read may come twice; that is no finding, and the later one is kept.
             double = drop_duplicates(self.connection, entity) if changed else None
-        carried, deleted = earlier.carry_over(entity)
-        rows = changed - (double.count if double else 0) + carried
+        stay, deleted = earlier.weigh(entity)
+        rows = changed - (double.count if double else 0) + stay
+        if self.adapter.count(entity) not in (None, rows):
+            self.connection.execute(f"TRUNCATE crm.{entity}")
+            return WhyFull.MISCOUNT
+        earlier.carry_over(entity)
         mark = Mark(self.as_of, earlier.marks[entity].full_at)
         return _Loaded(rows, EntityRead(None, changed, deleted), mark, None)
 

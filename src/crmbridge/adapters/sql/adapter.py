@@ -58,11 +58,12 @@ class SqlAdapter:
         target = self._target()
         entities = frozenset(mapping.sources)
         dated = frozenset(entity for entity in entities if "modified_at" in mapping.fields(entity))
-        marked = frozenset(entity for entity in dated if mapping.fields(entity) & {"is_deleted", "merged_into_id"})
+        marked = frozenset(entity for entity in dated if all(source.tells_deletions for source in mapping.sources[entity]))
+        # Roles go without a mark: our own undo deletes their rows.
         return Capabilities(
             entities=entities,
             incremental=dated,
-            deletions=marked,
+            deletions=marked - {Entity.CONTACT_ROLE},
             role_names=target.roles.role_names if target else (),
             has_primary="is_primary" in (target.columns if target else mapping.fields(Entity.CONTACT_ROLE)),
             write_guard=WriteGuard.TRANSACTION,

@@ -89,6 +89,12 @@ class Source(_Part):
             raise ValueError("schema goes with table; write it into from")
         return self
 
+    @property
+    def tells_deletions(self) -> bool:
+        """Whether a row can go from `read` only by being marked as deleted: no condition, join or made-up id is in the way."""
+        is_marked = "is_deleted" in self.fields and self.fields["is_deleted"].value is None
+        return is_marked and self.table is not None and self.where is None and {"id", "modified_at"} <= self.fields.keys()
+
 
 class RoleTable(_Part):
     """`[contact_role.write]`: how a role is inserted and deleted.
