@@ -191,3 +191,9 @@ def test_the_workspace_holds_private_files_only(real, settings):
     found = [workspace, *workspace.rglob("*")]
     assert len(found) > 4
     assert [path for path in found if path.stat().st_mode & 0o077] == []
+
+
+def test_pull_says_how_each_entity_was_read(run, answer):
+    run("pull")
+    assert "the CRM does not tell what changed" in run("pull").stdout.replace("\n", " ")
+    assert answer("pull", "--full")["reads"]["contact"] == {"why_full": "asked for", "changed": 6, "deleted": 0}

@@ -281,3 +281,19 @@ def test_scripts_need_no_file_and_may_pass_secrets(tmp_path):
     assert settings.workspace_folder == tmp_path / ".crmbridge"
     assert settings.adapter_options(Options).password.get_secret_value() == SECRET
     assert SECRET not in repr(settings)
+
+
+def test_the_digest_of_options_sees_other_options_and_files_and_no_secret(tmp_path):
+    mapping = tmp_path / "crm.toml"
+    secret = tmp_path / "secret"
+
+    def digest(*, text="a", password="p", **options):
+        mapping.write_text(text)
+        secret.write_text(password)
+        told = {"mapping": str(mapping), "password_file": str(secret), **options}
+        return in_memory({"crm": {"options": told}}).options_digest(OwnFile)
+
+    assert digest() == digest(password="q")
+    assert len({digest(), digest(text="b"), digest(url="other")}) == 3
+    kept = in_memory({"crm": {"options": {"password": "p"}}}).options_digest(Options)
+    assert kept == in_memory({"crm": {"options": {"password": "q"}}}).options_digest(Options)
