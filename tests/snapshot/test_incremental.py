@@ -279,6 +279,7 @@ def test_an_entity_of_which_the_crm_tells_too_little_is_read_in_full(crm, path, 
         setattr(crm, name, value)
     summary = night(crm, path)
     assert summary.reads[CONTACT] == EntityRead(why, changed=1, deleted=0)
+    assert "duplicate_id" not in {found.code for found in summary.findings}
     assert ids(path) == {"c1"}
 
 
