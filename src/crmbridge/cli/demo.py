@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -112,10 +115,28 @@ def _report(
     yield f"A second run has {'nothing to do' if not second.plan.header.lines else f'{second.plan.header.lines:,} lines left'}."
     yield ""
     yield "What to try next:"
-    yield f"  crmbridge --settings {settings} plan show          who was added, how sure, and why"
-    yield f"  crmbridge --settings {settings} undo {run_id}    take all of it back"
-    yield f"  crmbridge --settings {settings} prove              the same proof as on your own data"
-    yield "  crmbridge init                                      your own CRM"
+    yield from _next_steps(settings, run_id)
+
+
+def _next_steps(settings: Path, run_id: str | None) -> Iterable[str]:
+    program = _program()
+    steps = {
+        f"{program} --settings {settings} plan show": "who was added, how sure, and why",
+        f"{program} --settings {settings} undo {run_id}": "take all of it back",
+        f"{program} --settings {settings} prove": "the same proof as on your own data",
+        f"{program} init": "your own CRM",
+    }
+    width = max(map(len, steps)) + 3
+    return (f"  {command:{width}}{what}" for command, what in steps.items())
+
+
+def _program() -> str:
+    """What to type: the bare name where the shell finds this very program by it, else the way to it."""
+    here = Path(sys.argv[0])
+    found = shutil.which("crmbridge")
+    if not here.is_file() or (found and here.samefile(found)):
+        return "crmbridge"
+    return os.path.relpath(here)
 
 
 def _compared_row(name: str, found: Quality) -> tuple[Any, ...]:
