@@ -115,13 +115,13 @@ def _report(
     yield f"A second run has {'nothing to do' if not second.plan.header.lines else f'{second.plan.header.lines:,} lines left'}."
     yield ""
     yield "What to try next:"
-    yield from _next_steps(settings, run_id)
+    yield from _next_steps(settings, first.plan.id, run_id)
 
 
-def _next_steps(settings: Path, run_id: str | None) -> Iterable[str]:
+def _next_steps(settings: Path, plan_id: str, run_id: str | None) -> Iterable[str]:
     program = _program()
     steps = {
-        f"{program} --settings {settings} plan show": "who was added, how sure, and why",
+        f"{program} --settings {settings} plan show {plan_id}": "who was added, how sure, and why",
         f"{program} --settings {settings} undo {run_id}": "take all of it back",
         f"{program} --settings {settings} prove": "the same proof as on your own data",
         f"{program} init": "your own CRM",

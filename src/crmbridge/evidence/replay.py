@@ -47,7 +47,8 @@ def replay(
 ) -> Proof:
     """Hide what `draw` picks of the roles that people gave, and judge what `rescore` makes of the rest.
 
-    Pairs that we wrote ourselves are judged neither right nor wrong: nobody has said.
+    Roles that we wrote ourselves are taken for not there, as they were before: nobody has confirmed them, and leaving them out of
+    the judgement would leave out just the pairs the rules were surest of. So the proof is the same before and after an apply.
 
     Args:
         frames: of the snapshot.
@@ -57,22 +58,19 @@ def replay(
         threshold: the confidence of the figures `at_threshold`.
         keep: computes a lazy frame once.
     """
-    ours = keep(frames.roles.join(own, on="role_id", how="semi"), "our_roles")
     given = keep(frames.roles.join(own, on="role_id", how="anti"), "given_roles")
     hidden = keep(draw(given), "hidden_roles")
     shown = keep(given.join(hidden.select("role_id"), on="role_id", how="anti"), "shown_roles")
-    visible = shown.select(*_PAIR).unique()
+    visible = keep(shown.select(*_PAIR).unique(), "visible_pairs")
     right = keep(hidden.select(*_PAIR).unique().join(visible, on=_PAIR, how="anti"), "right_pairs")
-    unsaid = ours.select(*_PAIR).unique().join(right, on=_PAIR, how="anti")
-    known = keep(nw.concat([visible, unsaid]).unique(), "known_pairs")
-    return _judged(rescore(replace(frames, roles=shown)), known, right, threshold, keep)
+    return _judged(rescore(replace(frames, roles=shown)), visible, right, threshold, keep)
 
 
-def _judged(scored: Scored, known: nw.LazyFrame[Any], right: nw.LazyFrame[Any], threshold: float, keep: Keep) -> Proof:
+def _judged(scored: Scored, visible: nw.LazyFrame[Any], right: nw.LazyFrame[Any], threshold: float, keep: Keep) -> Proof:
     # Of an opportunity on which nothing was hidden nobody has said who belongs: what is found there is neither right nor wrong.
     told = keep(right.select("opportunity_key").unique(), "told_opportunities")
     judged = scored.pairs.join(told, on="opportunity_key", how="semi")
-    candidates = keep(judged.join(known, on=_PAIR, how="anti"), "open_pairs")
+    candidates = keep(judged.join(visible, on=_PAIR, how="anti"), "open_pairs")
     reasons = scored.reasons.join(candidates.select(*_PAIR), on=_PAIR, how="semi")
     taken = candidates.filter((nw.col("confidence") >= threshold) & nw.col("has_other_proposal"))
     marked = taken.join(right.with_columns(hit=nw.lit(1)), on=_PAIR, how="left")
