@@ -150,7 +150,7 @@ def _proof_report(proof: Proof) -> Iterable[RenderableType]:
         ("recall at your threshold", _percent(recall)),
         ("average precision", _percent(proof.overall.average_precision)),
         ("best F1", _percent(proof.overall.best_f1)),
-        ("its threshold", proof.overall.best_threshold),
+        ("its threshold", _two_places(proof.overall.best_threshold)),
     ]
     yield grid(["measure", ">figure"], facts)
     yield ""
@@ -158,3 +158,7 @@ def _proof_report(proof: Proof) -> Iterable[RenderableType]:
     yield ""
     rules = [(one.rule, one.pairs, one.right, _percent(one.precision), _percent(one.recall)) for one in proof.rules]
     yield grid(["rule", ">pairs", ">right", ">precision", ">recall"], rules)
+
+
+def _two_places(figure: float | None) -> str | None:
+    return None if figure is None else f"{figure:.2f}"
