@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from crmbridge.model import ContactRole
 
-_READ_TOGETHER = 1_000
+_READ_TOGETHER = 10_000
 
 _What = Literal["missing", "present", "changed", "primary"]
 _Written = tuple[PlannedWrite, Receipt]
