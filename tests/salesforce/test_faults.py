@@ -254,6 +254,7 @@ def racing(made, monkeypatch, meanwhile):
     return made.apply([PLAN[0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", RowGone)
 @pytest.mark.parametrize("second", SecondRow)
 @pytest.mark.parametrize("is_primary", [False, True])
@@ -326,6 +327,7 @@ def test_a_refused_row_takes_no_other_with_it(tmp_path, mode, code):
         assert [(refused.line_id, refused.code) for refused in summary.refused] == [("L-1-3", code)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("field", UnknownField)
 @pytest.mark.parametrize("column", UnknownColumn)

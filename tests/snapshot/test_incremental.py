@@ -107,7 +107,7 @@ def _live(days, keeps_losers, remembers, slow_minutes) -> None:
 _ONCE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=_ONCE)
+@settings(max_examples=3, deadline=None, suppress_health_check=_ONCE)
 @given(**_LIFE)
 def test_by_changes_equals_in_full(days, keeps_losers, remembers, slow_minutes):
     _live(days, keeps_losers, remembers, slow_minutes)
