@@ -172,6 +172,7 @@ def test_prove_hides_and_counts(answer, planned):
     assert answer("prove")["hidden"] == 0, "our own roles prove nothing"
 
 
+@pytest.mark.slow
 def test_every_command_has_a_table_too(run, planned):
     for words in (["check"], ["pull"], ["coverage"], ["plan"], ["runs"], ["veto", "list"], ["backfill"], ["prove"]):
         result = run(*words)

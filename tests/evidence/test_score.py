@@ -93,6 +93,7 @@ def test_won_and_lost_are_treated_alike(world, connection):
     assert _busy(won, is_won=True).judged().said() == _busy(lost, is_won=False).judged().said()
 
 
+@pytest.mark.slow
 @settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10_000))
 def test_the_order_of_rows_changes_nothing(world, connection, seed):

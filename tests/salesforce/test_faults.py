@@ -17,6 +17,8 @@ from crmbridge.testing.sandbox.salesforce.switches import DeletedContact, RowGon
 from crmbridge.testing.worlds import crowded, world_of
 from crmbridge.undo import undo
 
+pytestmark = pytest.mark.slow  # every trouble at every call
+
 TROUBLES = [
     Trouble.BUSY,
     Trouble.BROKEN,

@@ -15,6 +15,8 @@ from crmbridge.testing.sandbox.salesforce.switches import (
     UnknownField,
 )
 
+pytestmark = pytest.mark.slow  # a server for every switch
+
 
 def status_codes(answer):
     return [None if one["success"] else one["errors"][0]["statusCode"] for one in answer.json()]

@@ -162,6 +162,7 @@ def test_deleted_and_merged_records_are_nobody(pulled):
     assert rows(snapshot, "SELECT contacts, leads FROM resolved.people") == [(1, 0)]
 
 
+@pytest.mark.slow
 def test_a_mailbox_shared_by_many_names_is_no_burden(pulled):
     shared = [contact(f"c{i:05}", f"{i:05}".translate(str.maketrans("0123456789", "bcdfghjklm")), "Z") for i in range(20_000)]
     assert len(people_of(pulled({"contact": shared}))) == 20_000
