@@ -1,0 +1,1 @@
+"""The HubSpot adapter; needs the extra `crmbridge[hubspot]`."""

@@ -1,0 +1,1 @@
+"""A HubSpot portal on the loopback address."""
