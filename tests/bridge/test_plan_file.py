@@ -10,6 +10,7 @@ import resource
 import stat
 from contextlib import contextmanager
 
+import pyarrow.parquet as pq
 import pytest
 from deals import PAIRS, contact, deals, given, named, opportunity, planned
 
@@ -72,6 +73,14 @@ def test_candidates_are_all_of_them_sorted_in_the_documented_columns(bridge, pla
     assert {(r["opportunity_id"], r["contact_id"]) for r in rows if r["decision"] == "add"} == PAIRS
     assert len(rows) == sum(plan.header.decisions.values()) > len(PAIRS)
     assert "named in a contact field of the opportunity [opportunity_contact_lookup L-O1-C1: +7.0 bits]" in rows[0]["reasons"]
+
+
+def test_every_candidate_on_file_tells_what_it_would_be_without_campaigns(bridge, plan):
+    rows = pq.read_table(plan.candidates_path).to_pylist()
+    without = {(row["opportunity_id"], row["contact_id"]): row["confidence_without_campaign"] for row in rows}
+    sure = {(row["opportunity_id"], row["contact_id"]): row["confidence"] for row in rows}
+    assert without[("O2", "C3")] < sure[("O2", "C3")], "the fair speaks for them"
+    assert without[("O1", "C1")] == sure[("O1", "C1")] == round(sure[("O1", "C1")], 4)
 
 
 def rewritten(plan, change):

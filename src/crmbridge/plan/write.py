@@ -54,7 +54,8 @@ _LINES = """
 """
 
 _CANDIDATES = """
-    SELECT opportunity_key, person_key, opportunity_id, contact_id, role, is_primary, round(confidence, 4) AS confidence, decision
+    SELECT opportunity_key, person_key, opportunity_id, contact_id, role, is_primary, round(confidence, 4) AS confidence,
+        round(confidence_without_campaign, 4) AS confidence_without_campaign, decision
     FROM plan_candidates JOIN plan_opportunities USING (opportunity_key)
 """
 
