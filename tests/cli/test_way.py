@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 from contextlib import closing
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -85,6 +87,51 @@ def test_on_a_terminal_apply_asks(run, roles, planned, monkeypatch, word, writte
     assert len(roles()) == written
 
 
+@pytest.mark.parametrize("words", [(), ("--max-writes", "5")])
+def test_what_would_be_refused_is_not_asked_about(run, roles, planned, monkeypatch, settings, words):
+    monkeypatch.setattr("crmbridge.cli.session._is_terminal", lambda: True)
+    monkeypatch.setenv("CRMBRIDGE_POLICY__MAX_CHANGES", "4")
+    assert run("plan").exit_code == 0
+    result = run("apply", *words, input="y\n")
+    assert result.exit_code == 8
+    assert "max_changes allows 4" in result.stderr
+    assert "Add " not in result.stderr
+    assert run("apply", "--max-writes", "3", input="y\n").exit_code == 0
+    assert len(roles()) == 3
+
+
+def test_an_old_plan_is_refused_before_anybody_is_asked(run, roles, planned, monkeypatch):
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + timedelta(days=30)
+
+    monkeypatch.setattr("crmbridge.cli.session._is_terminal", lambda: True)
+    monkeypatch.setattr("crmbridge.cli.runs.datetime", Later)
+    result = run("apply", input="y\n")
+    assert result.exit_code != 0
+    assert "30 days old" in result.stderr
+    assert "Add " not in result.stderr
+    assert roles() == []
+
+
+def test_an_empty_plan_says_that_and_why(run, answer, planned):
+    answer("apply", "--yes")
+    for words in (["plan"], ["plan", "show"]):
+        said = run(*words).stdout
+        assert "There is nothing to add: each of the 6 candidates is left alone" in said
+        assert "the person already has a role on the opportunity" in said
+        assert "reasons\n" not in said, "no table without rows"
+
+
+def test_a_plan_without_candidates_says_so(run, answer, crm):
+    with closing(sqlite3.connect(crm)) as connection, connection:
+        connection.execute("DELETE FROM activity")
+        connection.execute("DELETE FROM activity_participant")
+    answer("pull")
+    assert "nothing in the snapshot speaks for anybody" in run("plan").stdout
+
+
 def test_a_plan_without_lines_is_nothing_to_do(answer, planned):
     answer("apply", "--yes")
     again = answer("plan")
@@ -114,12 +161,13 @@ def test_over_the_blast_radius_nothing_is_written(run, roles, monkeypatch):
     assert roles() == []
 
 
-def test_vetoes_are_added_lifted_and_written_out(answer, tmp_path):
+def test_vetoes_are_added_lifted_and_written_out(run, answer, tmp_path):
     assert answer("veto", "add", "O0", "C0", "--reason", "no")["added"] == 1
     assert answer("veto", "add", "O0", "C0")["added"] == 0
     out = tmp_path / "vetoes.csv"
     answer("veto", "export", "--out", str(out))
     assert "O0" in out.read_text()
+    assert re.search(r"no +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", run("veto", "list").stdout)
     assert out.stat().st_mode & 0o777 == 0o600
     assert answer("veto", "lift", "O0", "C0")["lifted"] == 1
     assert answer("veto", "list")["vetoes"] == []
@@ -166,10 +214,13 @@ def test_a_review_comes_back(answer, planned, tmp_path):
     assert len(answer("veto", "list")["vetoes"]) == 1
 
 
-def test_prove_hides_and_counts(answer, planned):
+def test_prove_hides_and_counts(run, answer, planned):
     answer("apply", "--yes")
     answer("pull")
     assert answer("prove")["hidden"] == 0, "our own roles prove nothing"
+    said = run("prove").stdout
+    assert "no role to hide that people added" in said
+    assert "0 %" not in said
 
 
 @pytest.mark.slow

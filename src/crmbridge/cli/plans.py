@@ -101,7 +101,7 @@ def show(
     if console.as_json:
         console.answer({**plan_document(found), "candidates": table})
     else:
-        console.show(*plan_report(found), "", *_lines_report(table))
+        console.show(*plan_report(found), *_lines_report(table))
 
 
 @plan_app.command()
@@ -168,8 +168,16 @@ def plan_report(plan: Plan) -> Iterable[RenderableType]:
         f"{header.opportunities_in_scope:,} opportunities in scope"
     )
     rows = [(MEANING[Decision(name)], count) for name, count in header.decisions.items() if count]
+    if not header.lines:
+        yield _nothing_to_add(sum(header.decisions.values()))
     if rows:
         yield grid(["candidates", ">pairs"], rows)
+
+
+def _nothing_to_add(candidates: int) -> str:
+    if candidates:
+        return f"There is nothing to add: each of the {candidates:,} candidates is left alone, for these reasons:"
+    return "There is nothing to add: nothing in the snapshot speaks for anybody who has no role yet."
 
 
 def _candidates(bridge: Bridge, plan: Plan, *, everything: bool) -> pa.Table:
@@ -181,6 +189,9 @@ def _candidates(bridge: Bridge, plan: Plan, *, everything: bool) -> pa.Table:
 
 
 def _lines_report(table: pa.Table) -> Iterable[RenderableType]:
+    if not table.num_rows:
+        return
+    yield ""
     rows = [
         (
             row["opportunity_id"],

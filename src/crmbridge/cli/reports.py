@@ -143,6 +143,10 @@ def _percent(share: float | None) -> str | None:
 
 
 def _proof_report(proof: Proof) -> Iterable[RenderableType]:
+    if not proof.hidden:
+        yield "Nothing was proved: there was no role to hide that people added; those that crmbridge wrote do not count."
+        yield "Where there are only a few: --hide-percent 90, or another --seed."
+        return
     precision, recall = proof.at_threshold
     facts: list[tuple[str, Any]] = [
         ("roles hidden", proof.hidden),

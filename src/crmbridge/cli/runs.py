@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from crmbridge.journal import RunSummary
+    from crmbridge.plan.file import Plan
 
 _PANEL = "Write"
 _REFUSED_SHOWN = 20
@@ -59,6 +61,7 @@ def apply(
         if not found.header.lines:
             session.console.answer({"plan_id": found.id, "run": None}, f"{found.id} holds no lines: nothing to do.")
             return
+        _refuse_unfit(found, max_writes)
         count = found.header.lines if max_writes is None else min(max_writes, found.header.lines)
         session.confirm(f"Add {count:,} roles to the CRM?", is_sure=yes)
         with progress(session.console) as shown:
@@ -142,6 +145,14 @@ def runs(ctx: typer.Context) -> None:
         for one in found
     ]
     session.console.answer({"runs": found}, grid(["run", "what", "state", "began", "lines", "plan"], rows))
+
+
+def _refuse_unfit(plan: Plan, max_writes: int | None) -> None:
+    """Refuse a plan that is too old or changes too much before anybody is asked about it; `Bridge.apply` checks again."""
+    from crmbridge.plan.choice import chosen_lines
+
+    plan.refuse_if_old(datetime.now(UTC))
+    chosen_lines(plan, max_writes)
 
 
 def _run_report(summary: RunSummary) -> Iterable[RenderableType]:

@@ -43,7 +43,7 @@ def list_(ctx: typer.Context) -> None:
     session = session_of(ctx)
     with session.connect() as bridge:
         found = bridge.vetoes()
-    rows = [tuple(row.values()) for row in found.to_pylist()]
+    rows = [(*list(row.values())[:-1], f"{row['added_at']:%Y-%m-%d %H:%M:%S} UTC") for row in found.to_pylist()]
     session.console.answer({"vetoes": found}, grid(["opportunity", "contact", "source", "reason", "since"], rows))
 
 
