@@ -1,9 +1,10 @@
 """What a run on Salesforce costs in API calls, against the least that its limits allow; and how long reading takes.
 
-The sandbox runs in a process of its own, so that the seconds and the memory are the adapter's. Its jobs are done when first
-asked for: in earnest a job that takes longer costs a call for every look, about four in the first half-minute.
+Measured on generated worlds of any size, and on the demo world with its real plan. The sandbox runs in a process of its own, so
+that the seconds and the memory are the adapter's. Its jobs are done when first asked for: in earnest a job that takes longer
+costs a call for every look, about four in the first half-minute.
 
-    python -m benchmarks.salesforce_calls 5000 200000
+    python -m benchmarks.salesforce_calls 5000 demo 200000
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from pathlib import Path
@@ -25,28 +27,42 @@ from benchmarks.world import write_world
 from crmbridge.adapters.salesforce import SalesforceAdapter, SalesforceOptions
 from crmbridge.adapters.salesforce.mapping import sources
 from crmbridge.apply import execute
+from crmbridge.bridge import Bridge
+from crmbridge.config import in_memory
 from crmbridge.contract import RoleWrite
+from crmbridge.demo.world import make_world
 from crmbridge.journal import Journal, PlannedWrite
 from crmbridge.model import Entity
 from crmbridge.testing.sandbox import SalesforceSandbox, Switches
 from crmbridge.undo import undo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
+    from crmbridge.contract import Adapter
+    from crmbridge.plan.file import PlanLine
+
+DEMO_OPPORTUNITIES = 5_000
 REST_PAGE, BULK_PAGE, COLLECTION, JOB_ROWS = 2_000, 100_000, 200, 10_000
-IDS_PER_CALL = 16_384 // 18
+IDS_PER_QUERY, QUERIES_PER_CALL = 16_384 // 18, 5
+"""Ids in an address of 16 KiB; queries, or further pages, in one composite request, which is one call."""
 QUERY_JOB, INGEST_JOB = 2, 5
 """Least calls of a job besides its pages: create, ask once; and for writing: upload, set off, read the results."""
 
 
-def serve(world: Path, pipe: Connection) -> None:
-    """Be the organisation, until told to stop; answers with the calls so far."""
-    with SalesforceSandbox(world, Switches(daily_calls=1_000_000, job_polls=0)) as sandbox:
+def serve(world: Path | int, pipe: Connection) -> None:
+    """Be the organisation, until told to stop; answers with the calls so far.
+
+    Args:
+        world: a folder of Parquet files, or how many opportunities the demo world is to have.
+        pipe: to the benchmark.
+    """
+    given = make_world(opportunities=world, as_of=datetime.now(UTC)).records if isinstance(world, int) else world
+    with SalesforceSandbox(given, Switches(daily_calls=1_000_000, job_polls=0)) as sandbox:
         opportunities = sorted(sandbox.id_map(Entity.OPPORTUNITY).values())
         contacts = sorted(sandbox.id_map(Entity.CONTACT).values())
-        pipe.send((sandbox.url, sandbox.session_id, opportunities, contacts))
+        pipe.send((sandbox.url, sandbox.session_id, opportunities, contacts, sandbox.lookup_fields))
         while (asked := pipe.recv()) is not None:
             if isinstance(asked, float):
                 _touch(sandbox, asked)
@@ -64,7 +80,7 @@ def _touch(sandbox: SalesforceSandbox, share: float) -> None:
 
 
 @contextmanager
-def organisation(world: Path) -> Iterator[tuple[Connection, tuple[Any, ...]]]:
+def organisation(world: Path | int) -> Iterator[tuple[Connection, tuple[Any, ...]]]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(world, theirs))
@@ -95,12 +111,33 @@ def least_read(rows: int) -> int:
     return min(by_pages, QUERY_JOB + ceil(rows / BULK_PAGE))
 
 
-def least_write(lines: int) -> int:
-    """Read and compare, look for the contacts, send, read again; and apply's own reading before and after."""
-    reads = 5 * ceil(lines / IDS_PER_CALL)
-    if lines <= COLLECTION * 10:
-        return reads + ceil(lines / COLLECTION)
-    return reads + INGEST_JOB * ceil(lines / JOB_ROWS)
+@dataclass(frozen=True)
+class Size:
+    """How much there is to write: lines, the opportunities and contacts they name, and the roles those opportunities hold."""
+
+    lines: int
+    opportunities: int
+    contacts: int
+    roles: int
+
+    def calls(self, *, roles: int, contacts: int = 0) -> int:
+        """Least calls of one reading: the ids that an address holds, pages of 2,000, five queries a call."""
+        queries = max(ceil(self.opportunities / IDS_PER_QUERY), ceil(roles / REST_PAGE))
+        return ceil((queries + ceil(contacts / IDS_PER_QUERY)) / QUERIES_PER_CALL)
+
+
+def least_write(size: Size, *, is_undo: bool) -> int:
+    """The readings that safety asks for, and the sending.
+
+    Before anything is journalled as ours; at the moment of writing, with the contacts to be added; after it; and once more
+    when the run is over.
+    """
+    there, added = size.roles, size.roles + size.lines
+    before, after = (added, there) if is_undo else (there, added)
+    reads = size.calls(roles=before) + size.calls(roles=before, contacts=0 if is_undo else size.contacts)
+    reads += 2 * size.calls(roles=after)
+    sends = ceil(size.lines / COLLECTION) if size.lines <= COLLECTION * 10 else INGEST_JOB * ceil(size.lines / JOB_ROWS)
+    return reads + sends
 
 
 def read_all(adapter: SalesforceAdapter, since: datetime | None = None) -> Counter[str]:
@@ -134,21 +171,67 @@ def plan(opportunities: list[str], contacts: list[str], lines: int) -> list[Plan
     ]
 
 
-def measure(opportunities: int) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
+def measure(opportunities: int) -> Iterator[dict[str, object]]:
+    """The rows of a generated world."""
     with tempfile.TemporaryDirectory() as folder:
         write_world(Path(folder) / "world", opportunities=opportunities)
-        with organisation(Path(folder) / "world") as (pipe, (url, session, deals, people)):
+        with organisation(Path(folder) / "world") as (pipe, (url, session, deals, people, _)):
             meter = Meter(pipe)
             given: dict[str, Any] = {"access_token": session, "base_url": url, "poll_s": 0.5, "settle_wait_s": 0}
-            rows.append(_pull_row(given, meter, "full pull"))
+            yield _pull_row(given, meter, "full pull")
             meter.look(0.01)
-            meter.look()
-            rows.append(_pull_row(given, meter, "nightly, 1 % changed", datetime.now(UTC) - timedelta(hours=1), share=0.01))
+            yield _pull_row(given, meter, "nightly, 1 % changed", datetime.now(UTC) - timedelta(hours=1), share=0.01)
             lines = min(opportunities, 20_000)
             for size in (min(lines, 1_000), lines):
-                rows += _write_rows(given, meter, Path(folder), plan(deals, people, size))
-    return [{"opportunities": opportunities, **row} for row in rows]
+                yield from _write_rows(given, meter, Path(folder), plan(deals, people, size))
+
+
+def measure_demo(opportunities: int) -> Iterator[dict[str, object]]:
+    """The rows of the demo world: the nightly job as it is run, and its real plan."""
+    with tempfile.TemporaryDirectory() as folder, organisation(opportunities) as (pipe, (url, session, _, _, lookups)):
+        meter = Meter(pipe)
+        given: dict[str, Any] = {"access_token": session, "base_url": url, "poll_s": 0.5, "settle_wait_s": 0}
+        given |= {"left_field": "Has_Left__c", "contact_lookup_fields": tuple(lookups)}
+        settings = in_memory(
+            {
+                "crm": {"adapter": "salesforce", "options": given},
+                "policy": {"max_changed_percent": 100, "max_changes": 100_000},
+                "workspace": {"folder": str(Path(folder) / "workspace")},
+            }
+        )
+        with Bridge(settings) as bridge:
+            yield _demo_pull(bridge, given, meter, "full pull")
+            meter.look(0.01)
+            yield _demo_pull(bridge, given, meter, "nightly, 1 % changed", share=0.01)
+            planned = bridge.plan()
+            size = _size(bridge.adapter, list(planned.lines()))
+            run_id = ""
+            for what in ("apply", "undo"):
+                meter.look()
+                started, cpu = time.perf_counter(), time.process_time()
+                run = bridge.apply(planned) if what == "apply" else bridge.undo(run_id)
+                run_id = run.run_id
+                seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu
+                name = f"{what} {size.lines:,} lines"
+                least = least_write(size, is_undo=what == "undo")
+                yield _row(name, run.counts.get("applied", 0), meter.look(), least, seconds, cpu_s)
+
+
+def _demo_pull(bridge: Bridge, given: dict[str, Any], meter: Meter, what: str, share: float = 1.0) -> dict[str, object]:
+    with closing(SalesforceAdapter(SalesforceOptions(**given))) as adapter:
+        sizes = adapter._reader.sizes(adapter._org().objects)  # noqa: SLF001
+        least = least_pull(adapter, {name: int(size * share) for name, size in sizes.items()})
+    meter.look()
+    started, cpu = time.perf_counter(), time.process_time()
+    pulled = bridge.pull()
+    spent, seconds, cpu_s = meter.look(), time.perf_counter() - started, time.process_time() - cpu
+    return _row(what, sum(read.changed for read in pulled.reads.values()), spent, least + spent["deleted"], seconds, cpu_s)
+
+
+def _size(adapter: Adapter, lines: Sequence[PlanLine] | Sequence[RoleWrite]) -> Size:
+    opportunities = {line.opportunity_id for line in lines}
+    held = sum(1 for _ in adapter.read_roles(sorted(opportunities)))
+    return Size(len(lines), len(opportunities), len({line.contact_id for line in lines}), held)
 
 
 def _pull_row(
@@ -172,6 +255,7 @@ def _pull_row(
 def _write_rows(given: dict[str, Any], meter: Meter, folder: Path, lines: list[PlannedWrite]) -> Iterator[dict[str, object]]:
     adapter = SalesforceAdapter(SalesforceOptions(**given))
     with Journal.open(folder / f"journal-{len(lines)}.db") as journal:
+        size = _size(adapter, [line.write for line in lines])
         for what in ("apply", "undo"):
             _ = adapter.capabilities
             meter.look()
@@ -182,7 +266,7 @@ def _write_rows(given: dict[str, Any], meter: Meter, folder: Path, lines: list[P
             else:
                 done = undo(adapter, journal, run_id)
             seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu
-            least = least_write(len(lines)) - (ceil(len(lines) / IDS_PER_CALL) if what == "undo" else 0)
+            least = least_write(size, is_undo=what == "undo")
             yield _row(f"{what} {len(lines):,} lines", done.counts.get("applied", 0), meter.look(), least, seconds, cpu_s)
     adapter.close()
 
@@ -203,17 +287,18 @@ def _row(what: str, records: int, spent: Counter[str], least: int, seconds: floa
     }
 
 
-def main(sizes: list[int]) -> None:
-    print(
-        f"{'opportunities':>13} {'what':24} {'records':>10} {'calls':>6} {'least':>6} {'over':>6} {'s':>6} {'cpu':>6} {'MiB':>5}"
-    )
-    for size in sizes:
-        for row in measure(size):
+def main(worlds: list[str]) -> None:
+    """Print a row for each run; `demo` stands for the demo world of 5,000 opportunities."""
+    print(f"{'world':>13} {'what':24} {'records':>10} {'calls':>6} {'least':>6} {'over':>6} {'s':>6} {'cpu':>6} {'MiB':>5}")
+    for world in worlds:
+        rows = measure_demo(DEMO_OPPORTUNITIES) if world == "demo" else measure(int(world))
+        for row in rows:
             print(
-                f"{row['opportunities']:>13,} {row['what']:24} {row['records']:>10,} {row['calls']:>6} {row['least']:>6} "
-                f"{row['over']:>6} {row['seconds']:>6} {row['cpu_s']:>6} {row['peak_mib']:>5}  {json.dumps(row['by_kind'])}"
+                f"{world:>13} {row['what']:24} {row['records']:>10,} {row['calls']:>6} {row['least']:>6} "
+                f"{row['over']:>6} {row['seconds']:>6} {row['cpu_s']:>6} {row['peak_mib']:>5}  {json.dumps(row['by_kind'])}",
+                flush=True,
             )
 
 
 if __name__ == "__main__":
-    main([int(text) for text in sys.argv[1:]] or [5_000, 200_000])
+    main(sys.argv[1:] or ["5000", "demo", "200000"])

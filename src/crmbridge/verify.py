@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from crmbridge.model import ContactRole
 
-_READ_TOGETHER = 10_000
+_READ_TOGETHER = 25_000
+"""Opportunities: many, for each reading ends in a call that is not quite full; their roles are held in memory, some 100 MB."""
 
 _What = Literal["missing", "present", "changed", "primary"]
 _Written = tuple[PlannedWrite, Receipt]

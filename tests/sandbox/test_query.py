@@ -230,6 +230,13 @@ def test_composite_asks_many_things_at_once(api):
     assert api.post("/composite", {"compositeRequest": asked * 9}).status_code == 400
 
 
+def test_a_composite_holds_five_queries(api):
+    one = {"method": "GET", "url": "/services/data/v62.0/query?q=SELECT+Id+FROM+Contact", "referenceId": "q"}
+    page, *_ = api.post("/composite", {"compositeRequest": [one] * 5}).json()["compositeResponse"]
+    assert page["body"]["totalSize"] == 5
+    assert api.post("/composite", {"compositeRequest": [one] * 6}).status_code == 400
+
+
 def test_limits_and_usage(serve):
     api = serve()
     answer = api.get("/limits")

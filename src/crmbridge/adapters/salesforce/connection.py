@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote, urlsplit
 
 import requests
 from simple_salesforce.exceptions import SalesforceError
@@ -18,7 +18,7 @@ from crmbridge.adapters.salesforce.transport import Transport
 from crmbridge.errors import CrmUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from simple_salesforce.api import Salesforce
 
@@ -64,18 +64,28 @@ class Connection:
             Refusal: the query is refused, or its cursor has expired (INVALID_QUERY_LOCATOR).
             CrmUnavailable: no whole answer.
         """
-        # The address is built here: percent-encoding quotes and commas would halve the ids that fit in.
-        path = f"{'queryAll' if everything else 'query'}?q={_in_address(soql)}"
-        page = self._page(lambda: self.client.restful(path))
+        page = self.page(query_path(soql, everything=everything))
         given = len(page["records"])
         yield page
         while not page["done"]:
-            following = page["nextRecordsUrl"]
-            page = self._page(lambda url=following: self.client.query_more(url, identifier_is_url=True))  # type: ignore[misc]
+            page = self.page(further_path(page))
             given += len(page["records"])
             yield page
         if given != page["totalSize"]:
             raise CrmUnavailable(f"a query ended after {given} of {page['totalSize']} records")
+
+    def page(self, path: str) -> dict[str, Any]:
+        """Give one page of a query, by its path under `/services/data/vXX.X/`; raises like `query`."""
+
+        def whole() -> dict[str, Any]:
+            page = self.client.restful(path)
+            if not is_page(page):
+                raise ValueError("not a page of records")
+            return cast("dict[str, Any]", page)
+
+        with translated("a query"):
+            page: dict[str, Any] = self._sound(whole)
+        return page
 
     def records(self, soql: str, *, everything: bool = False) -> list[dict[str, Any]]:
         """Give all records of a small query; raises like `query`."""
@@ -84,6 +94,19 @@ class Connection:
     def get(self, path: str) -> Any:  # noqa: ANN401 - whatever JSON the resource holds
         """Give the JSON of a resource, by its path under `/services/data/vXX.X/`; raises like `query`."""
         return self._sound(lambda: json.loads(self.request("GET", path).content))
+
+    def composite(self, parts: Sequence[Mapping[str, str]]) -> Any:  # noqa: ANN401 - the JSON of all answers
+        """Give the answers to several readings in one call.
+
+        Args:
+            parts: of each its `url`, under `/services/data/vXX.X/`, and its `referenceId`.
+
+        Raises:
+            Refusal: the whole of it. CrmUnavailable: no whole answer.
+        """
+        home = urlsplit(self.client.base_url).path
+        body = {"compositeRequest": [{**part, "method": "GET", "url": home + part["url"]} for part in parts]}
+        return self._sound(lambda: json.loads(self.request("POST", "composite", body=body).content))
 
     def request(
         self, method: str, path: str, *, body: object = None, data: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -136,17 +159,6 @@ class Connection:
         token: str = fresh.session_id
         return token
 
-    def _page(self, fetch: Callable[[], Any]) -> dict[str, Any]:
-        def whole() -> dict[str, Any]:
-            page = fetch()
-            if not isinstance(page, dict) or not isinstance(page.get("records"), list) or "done" not in page:
-                raise ValueError("not a page of records")
-            return page
-
-        with translated("a query"):
-            page: dict[str, Any] = self._sound(whole)
-        return page
-
     def _sound(self, fetch: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is fetched
         """Fetch, again where what comes is not whole."""
         for _ in range(_READS):
@@ -170,6 +182,22 @@ def translated(what: str) -> Iterator[None]:
     else:
         return
     raise refusal from None
+
+
+def query_path(soql: str, *, everything: bool = False) -> str:
+    """Where the first page of a query is."""
+    # The address is built here: percent-encoding quotes and commas would halve the ids that fit in.
+    return f"{'queryAll' if everything else 'query'}?q={_in_address(soql)}"
+
+
+def further_path(page: Mapping[str, Any]) -> str:
+    """Where the next page is."""
+    return str(page["nextRecordsUrl"]).rpartition("/data/")[2].partition("/")[2]
+
+
+def is_page(answer: object) -> bool:
+    """Whether an answer is a page of records."""
+    return isinstance(answer, dict) and isinstance(answer.get("records"), list) and "done" in answer
 
 
 def _in_address(soql: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crmbridge.adapters.salesforce import bulk_query
+from crmbridge.adapters.salesforce import bulk_query, composite
 from crmbridge.adapters.salesforce.columns import canonical, text_table
 from crmbridge.adapters.salesforce.failures import Refusal
 from crmbridge.adapters.salesforce.ids import is_id, long_id, short_id
@@ -27,9 +28,12 @@ OVERLAP = timedelta(minutes=10)
 
 _MOST_ROWS = 100_000
 _RESTARTS = 3
+_FEW_IDS = 200
 _NOT_FOR_BULK = 400
 _CURSOR_EXPIRED = "INVALID_QUERY_LOCATOR"
 _ROLE_FIELDS = ("Id", "OpportunityId", "ContactId", "Role", "IsPrimary", "CreatedById", "CreatedDate", "SystemModstamp")
+_ROLES_OF = f"SELECT {', '.join(_ROLE_FIELDS)} FROM OpportunityContactRole WHERE OpportunityId IN "
+_CONTACTS = "SELECT Id FROM Contact WHERE Id IN "
 
 
 class Reader:
@@ -78,29 +82,44 @@ class Reader:
     def read_roles(self, opportunity_ids: Sequence[str]) -> Iterator[ContactRole]:
         """Give the roles of these opportunities as they are now, under the ids as they were asked for."""
         asked = {long_id(text): text for text in opportunity_ids if is_id(text)}
-        select = f"SELECT {', '.join(_ROLE_FIELDS)} FROM OpportunityContactRole WHERE OpportunityId IN "
-        for page in self.among(select, list(asked)):
-            batch = canonical(Entity.CONTACT_ROLE, _role_columns(page), len(page))
-            for role in records(Entity.CONTACT_ROLE, batch):
-                if isinstance(role, ContactRole) and role.opportunity_id in asked:
-                    yield role.model_copy(update={"opportunity_id": asked[role.opportunity_id]})
+        for _, page in self._listed((_ROLES_OF, list(asked))):
+            yield from _roles(page, asked)
 
-    def visible(self, object_name: str, ids: Iterable[str]) -> set[str]:
-        """Say which records exist, are not deleted, and may be seen; ids in their long form."""
-        wanted = list(dict.fromkeys(ids))
-        pages = self.among(f"SELECT Id FROM {object_name} WHERE Id IN ", [text for text in wanted if is_id(text)])
-        return {long_id(record["Id"]) for page in pages for record in page}
+    def roles_and_visible(
+        self, opportunity_ids: Sequence[str], contact_ids: Sequence[str]
+    ) -> tuple[list[ContactRole], frozenset[str]]:
+        """Give the roles of opportunities, and say which of these contacts exist, are not deleted, and may be seen.
 
-    def among(self, select: str, ids: Sequence[str]) -> Iterator[list[dict[str, str]]]:
-        """Give the pages of a query whose last condition lists ids: as many to a call as an address can hold."""
-        if not ids:
-            return
-        room = self._connection.room_for_ids(select)
-        for start in range(0, len(ids), room):
-            listed = ",".join(f"'{short_id(text)}'" for text in sorted(ids)[start : start + room])
-            for page in self._connection.query(f"{select}({listed})"):
-                if page["records"]:
-                    yield page["records"]
+        Args:
+            opportunity_ids: in their long form.
+            contact_ids: likewise.
+        """
+        asked = {text: text for text in opportunity_ids if is_id(text)}
+        contacts = dict.fromkeys(text for text in contact_ids if is_id(text))
+        roles: list[ContactRole] = []
+        visible: set[str] = set()
+        for lookup, page in self._listed((_ROLES_OF, list(asked)), (_CONTACTS, list(contacts))):
+            if lookup == _CONTACTS:
+                visible.update(long_id(record["Id"]) for record in page)
+            else:
+                roles += _roles(page, asked)
+        return roles, frozenset(visible)
+
+    def _listed(self, *lookups: tuple[str, Sequence[str]]) -> Iterator[tuple[str, list[dict[str, str]]]]:
+        """Give pages of queries whose last condition lists ids, each with its query; in as few calls as their addresses allow."""
+        counts = [-(-len(ids) // self._connection.room_for_ids(select)) for select, ids in lookups]
+        if sum(counts) > 1:
+            # A call with fewer queries costs the same: the first, spread over what is left, less often takes a second page.
+            spare = -sum(counts) % composite.QUERIES_PER_CALL
+            counts[0] = max(counts[0], min(counts[0] + spare, len(lookups[0][1]) // _FEW_IDS))
+        queries = [
+            (select, soql)
+            for (select, ids), count in zip(lookups, counts, strict=True)
+            for soql in _spread(select, sorted(short_id(text) for text in ids), count)
+        ]
+        for place, page in composite.pages(self._connection, [soql for _, soql in queries]):
+            if page:
+                yield queries[place][0], page
 
     def _size(self, object_name: str) -> int:
         if self._sizes is None:
@@ -155,6 +174,22 @@ def batches(entity: Entity, source: Source, table: pa.Table) -> Iterator[pa.Reco
 def _unseen(table: pa.Table, known: pa.ChunkedArray) -> pa.Table:
     """Leave out what an expired cursor has given already."""
     return table.filter(pc.invert(pc.is_in(table["Id"], known))) if len(known) else table
+
+
+def _spread(select: str, ids: Sequence[str], count: int) -> Iterator[str]:
+    """Spread ids evenly over so many queries."""
+    bounds = [len(ids) * number // count for number in range(count + 1)] if count else []
+    for start, end in pairwise(bounds):
+        if start < end:
+            listed = ",".join(f"'{text}'" for text in ids[start:end])
+            yield f"{select}({listed})"
+
+
+def _roles(page: Sequence[Mapping[str, object]], asked: Mapping[str, str]) -> Iterator[ContactRole]:
+    batch = canonical(Entity.CONTACT_ROLE, _role_columns(page), len(page))
+    for role in records(Entity.CONTACT_ROLE, batch):
+        if isinstance(role, ContactRole) and role.opportunity_id in asked:
+            yield role.model_copy(update={"opportunity_id": asked[role.opportunity_id]})
 
 
 def _role_columns(page: Sequence[Mapping[str, object]]) -> dict[str, pa.Array]:

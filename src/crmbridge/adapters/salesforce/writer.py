@@ -100,10 +100,10 @@ class RoleWriter:
         return receipts
 
     def _wave(self, wave: list[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> list[Receipt]:
-        before = self._roles(wave)
+        before, visible = self._before(wave)
         judged = {write.key: verdict(write, _state(before, write)) for write in wave}
         needed = sorted((write for write in wave if judged[write.key] is None), key=_place)
-        answers = self._impossible(needed)
+        answers = _impossible(needed, visible)
         sent = [write for write in needed if write.key not in answers]
         answers |= self._sent(sent, checkpoint)
         try:
@@ -114,19 +114,20 @@ class RoleWriter:
             answers |= {write.key: unanswered(f"UNVERIFIED_{type(error).__name__}") for write in sent}
         return [_receipt(write, judged[write.key], answers, before, after) for write in wave]
 
+    def _before(self, writes: Sequence[RoleWrite]) -> tuple[Roles, frozenset[str]]:
+        """The roles of these opportunities, and which of the contacts to be added are there and may be seen."""
+        found: Roles = {write.opportunity_id: [] for write in writes}
+        contacts = [write.contact_id for write in writes if write.action == "put"]
+        roles, visible = self._reader.roles_and_visible(list(found), contacts)
+        for role in roles:
+            found[role.opportunity_id].append(role)
+        return found, visible
+
     def _roles(self, writes: Iterable[RoleWrite]) -> Roles:
         found: Roles = {write.opportunity_id: [] for write in writes}
         for role in self._reader.read_roles(list(found)):
             found[role.opportunity_id].append(role)
         return found
-
-    def _impossible(self, writes: Sequence[RoleWrite]) -> dict[str, Answer]:
-        """The writes that must not be sent: Salesforce would take a contact that is deleted, or that nobody here may see."""
-        puts = [write for write in writes if write.action == "put"]
-        malformed = {write.key: refused(_MALFORMED) for write in writes if not _is_well_formed(write)}
-        visible = self._reader.visible("Contact", (write.contact_id for write in puts if write.key not in malformed))
-        invisible = {write.key: refused(_INVISIBLE) for write in puts if write.contact_id not in visible}
-        return invisible | malformed
 
     def _sent(self, writes: Sequence[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> dict[str, Answer]:
         """Send removals, then additions; again, after a while, what was locked."""
@@ -252,6 +253,13 @@ def _is_removed(write: RoleWrite, receipt: Receipt) -> bool:
 def _place(write: RoleWrite) -> tuple[str, bool, str]:
     """By opportunity, for their locks are taken together; the primary last."""
     return (write.opportunity_id, write.is_primary, write.contact_id)
+
+
+def _impossible(writes: Sequence[RoleWrite], visible: frozenset[str]) -> dict[str, Answer]:
+    """The writes that must not be sent: Salesforce would take a contact that is deleted, or that nobody here may see."""
+    invisible = {write.key: refused(_INVISIBLE) for write in writes if write.action == "put" and write.contact_id not in visible}
+    malformed = {write.key: refused(_MALFORMED) for write in writes if not _is_well_formed(write)}
+    return invisible | malformed
 
 
 def _is_well_formed(write: RoleWrite) -> bool:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FIRST_VERSION, LAST_VERSION = 40, 66
 MOST_IN_COLLECTION = 200
 MOST_SUBREQUESTS = 25
+MOST_QUERIES = 5
+"""Of the subrequests; pages of queries and collections count alike."""
 MOST_UPDATED_IDS = 600_000
 DELETED_DAYS, UPDATED_DAYS = 15, 30
 _DONE = 204
@@ -323,7 +325,12 @@ def _composite(rest: Rest, context: Context) -> Reply:
     asked = context.call.json().get("compositeRequest", [])
     if len(asked) > MOST_SUBREQUESTS:
         raise Refusal("EXCEEDED_MAX_SIZE_REQUEST", f"more than {MOST_SUBREQUESTS} subrequests")
+    if sum(1 for one in asked if _HEAVY.search(one["url"])) > MOST_QUERIES:
+        raise Refusal("EXCEEDED_MAX_SIZE_REQUEST", f"more than {MOST_QUERIES} subrequests are queries or collections")
     return Reply(200, {"compositeResponse": [_subrequest(rest, context.call, one) for one in asked]})
+
+
+_HEAVY = re.compile(r"/(?:query|queryAll|composite/sobjects)(?:[/?]|$)")
 
 
 def _subrequest(rest: Rest, outer: Call, one: dict[str, Any]) -> dict[str, Any]:
