@@ -98,7 +98,8 @@ ROI = pa.schema(
 )  # fmt: skip
 SPREAD = pa.schema(
     [
-        ("campaign_id", _TEXT), ("name", _TEXT), ("currency", _TEXT), ("basis", _TEXT), ("lowest_roi", _RATIO), ("highest_roi", _RATIO),
+        ("campaign_id", _TEXT), ("name", _TEXT), ("currency", _TEXT), ("basis", _TEXT),
+        ("lowest_roi", _RATIO), ("highest_roi", _RATIO),
         ("lowest_at", _TEXT), ("highest_at", _TEXT), ("best_rank", _COUNT), ("worst_rank", _COUNT), ("changes_sign", pa.bool_()),
         ("changes_rank", pa.bool_()),
     ]
