@@ -106,14 +106,16 @@ def _preferred(records: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         home=nw.when(nw.col("on_account")).then(nw.lit(1)).otherwise(nw.lit(0)),
         stays=nw.when(nw.col("has_left")).then(nw.lit(0)).otherwise(nw.lit(1)),
         colleague=nw.when(nw.col("is_employee")).then(nw.lit(1)).otherwise(nw.lit(0)),
+        one=nw.lit(1, dtype=nw.Int64),
     )
-    order = ["home", "stays", "contact_id"]
-    picked = [
-        nw.col(name).last(order_by=order)
-        for name in ("contact_id", "title", "has_left", "account_type", "email_domain", "on_account")
-    ]
-    chosen = ranked.group_by(*_PAIR).agg(*picked, nw.col("colleague").max())
-    return chosen.with_columns(is_employee=nw.col("colleague") == 1).select(*records.collect_schema().names())
+    # The last in this order; an aggregate that takes the last by an order is not known to every engine.
+    placed = ranked.with_columns(
+        place=nw.col("one").cum_sum().over(*_PAIR, order_by=["home", "stays", "contact_id"]),
+        held=nw.col("one").sum().over(*_PAIR),
+        colleagues=nw.col("colleague").max().over(*_PAIR),
+    )
+    chosen = placed.filter(nw.col("place") == nw.col("held")).with_columns(is_employee=nw.col("colleagues") == 1)
+    return chosen.select(*records.collect_schema().names())
 
 
 def _judge(
