@@ -32,6 +32,10 @@ from crmbridge import __version__
 from crmbridge import undo as undoing
 from crmbridge.adapters import registry
 from crmbridge.apply import execute, resume
+from crmbridge.attribution.attribute import attribute
+from crmbridge.attribution.models import Model, chosen_models
+from crmbridge.attribution.result import Attribution
+from crmbridge.attribution.settings import AttributionSettings
 from crmbridge.config import Settings, in_memory, load
 from crmbridge.contract import Adapter, Health
 from crmbridge.coverage import Coverage, coverage
@@ -44,6 +48,7 @@ from crmbridge.journal import Journal, Progress, Run, RunSummary
 from crmbridge.model import Entity
 from crmbridge.plan.choice import chosen_lines, planned_write, refuse_negative
 from crmbridge.plan.file import FORMAT, Plan
+from crmbridge.plan.imagine import imagined
 from crmbridge.plan.make import make_plan
 from crmbridge.plan.policy import Policy
 from crmbridge.plan.review import Verdicts, read_verdicts, reviewed_plan, write_review
@@ -219,6 +224,38 @@ class Bridge:
         with self.snapshot() as snapshot:
             frames = stand(snapshot, self.journal).frames
             return coverage(frames, planned=_planned(snapshot, plan, set(without)) if plan else None)
+
+    def attribute(
+        self,
+        plan: Plan | None = None,
+        *,
+        models: Sequence[Model] = (),
+        stage: Callable[[str], None] = lambda _: None,
+        **changes: Any,  # noqa: ANN401
+    ) -> Attribution:
+        """Say which campaign earned what: credits, gap ledger, ROI, spread; as it is and as if a plan were applied.
+
+        Args:
+            plan: the roles to imagine; None for the state as it is only.
+            models: of your own, beside those of the settings.
+            stage: told what is being computed.
+            **changes: of `[attribution]`, such as `mode="hybrid"`, `currency="EUR"`, `lookback_days=180`.
+
+        Raises:
+            SettingsError: a setting or a model that does not exist.
+        """
+        settings = self.settings.section("attribution", AttributionSettings, changes=changes)
+        with self.snapshot() as snapshot:
+            return attribute(
+                snapshot.connection,
+                roles=stand(snapshot, self.journal).frames.roles,
+                planned=imagined(snapshot, plan) if plan else None,
+                models=chosen_models(settings, extra=models),
+                settings=settings,
+                as_of=snapshot.meta.as_of,
+                time_zone=snapshot.meta.time_zone,
+                stage=stage,
+            )
 
     def findings(self) -> pa.Table:
         """What is wrong with the data: code, entity, field, count, sample_ids, severity, meaning."""

@@ -118,6 +118,7 @@ class Settings(BaseSettings):
         policy: the plan's policy as written; `section("policy", Policy)` validates it.
         weights: bits by rule name, over the shipped ones.
         rules: the rules' own settings as written.
+        attribution: how credit is given, as written.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -127,6 +128,7 @@ class Settings(BaseSettings):
     policy: dict[str, Any] = Field(default_factory=dict)
     weights: dict[str, FiniteFloat] = Field(default_factory=dict)
     rules: dict[str, Any] = Field(default_factory=dict)
+    attribution: dict[str, Any] = Field(default_factory=dict)
     backfill: BackfillSettings = BackfillSettings()
     _file: Path | None = PrivateAttr(default=None)
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
@@ -159,13 +161,18 @@ class Settings(BaseSettings):
         """The workspace, as an absolute path."""
         return self._folder / self.workspace.folder.expanduser()
 
-    def section(self, name: str, model: type[_Model]) -> _Model:
-        """Validate one free section (`policy`, `rules`) with the model of the room that owns it.
+    def section(self, name: str, model: type[_Model], *, changes: Mapping[str, Any] | None = None) -> _Model:
+        """Validate one free section (`policy`, `rules`, `attribution`) with the model of the room that owns it.
+
+        Args:
+            name: of the section.
+            model: what it must be.
+            changes: keys to set otherwise, this once.
 
         Raises:
             SettingsError: an unknown key or a wrong type, with the key's path.
         """
-        return _validated(model, getattr(self, name), at=(name,), settings=self)
+        return _validated(model, {**getattr(self, name), **(changes or {})}, at=(name,), settings=self)
 
     def adapter_options(self, model: type[_Model]) -> _Model:
         """Validate `[crm.options]` with the adapter's own model.

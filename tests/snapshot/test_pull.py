@@ -27,6 +27,7 @@ from crmbridge.snapshot import (
     Snapshot,
     pull,
 )
+from crmbridge.snapshot.store import SCHEMA_VERSION
 
 ONE = {"contact": [{"id": "c1"}], "opportunity": [{"id": "o1"}], "contact_role": []}
 
@@ -210,7 +211,7 @@ def test_another_schema_version_is_refused(path, version):
     pull(DictCrm(ONE), path, as_of=AS_OF)
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE meta.snapshot SET schema_version = $1", [version])
-    with pytest.raises(WorkspaceError, match=rf"version {version}, wanted 3(.|\n)*crmbridge pull"):
+    with pytest.raises(WorkspaceError, match=rf"version {version}, wanted {SCHEMA_VERSION}(.|\n)*crmbridge pull"):
         Snapshot.open(path)
 
 

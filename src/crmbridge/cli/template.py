@@ -36,6 +36,7 @@ apply = false            # true lets `crmbridge backfill` write without --apply
 
 def settings_text(adapter: str, options: type[BaseModel]) -> str:
     """Write the settings for one adapter; its options come from its own model, so they are never out of date."""
+    from crmbridge.attribution.settings import AttributionSettings
     from crmbridge.plan.policy import Policy
 
     return "\n".join(
@@ -49,6 +50,9 @@ def settings_text(adapter: str, options: type[BaseModel]) -> str:
             "",
             "[policy]",
             *_keys(Policy),
+            "",
+            "[attribution]",
+            *_keys(AttributionSettings),
             "",
             _TAIL,
         ]

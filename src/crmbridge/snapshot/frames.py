@@ -1,4 +1,4 @@
-"""The resolved tables as lazy frames: what evidence, plan and coverage read."""
+"""The resolved tables as lazy frames: what evidence, plan, coverage and attribution read."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ RESOLVED: dict[str, pa.Schema] = {
             pa.field("person_key", _KEY, nullable=False),
             pa.field("contacts", pa.int64(), nullable=False),
             pa.field("leads", pa.int64(), nullable=False),
+            pa.field("created_s", _KEY),
         ]
     ),
     "participants": pa.schema(
@@ -123,6 +124,29 @@ RESOLVED: dict[str, pa.Schema] = {
     "account_domains": pa.schema(
         [pa.field("account_id", _TEXT, nullable=False), pa.field("email_domain", _TEXT, nullable=False)]
     ),
+    "campaigns": pa.schema(
+        [
+            pa.field("campaign_id", _TEXT, nullable=False),
+            pa.field("name", _TEXT),
+            pa.field("type", _TEXT),
+            pa.field("parent_id", _TEXT),
+            pa.field("status", _TEXT),
+            pa.field("start_date", pa.date32()),
+            pa.field("end_date", pa.date32()),
+            pa.field("actual_cost", pa.decimal128(22, 4)),
+            pa.field("budgeted_cost", pa.decimal128(22, 4)),
+            pa.field("currency", _TEXT),
+        ]
+    ),
+    "exchange_rates": pa.schema(
+        [
+            pa.field("currency", _TEXT, nullable=False),
+            pa.field("base_currency", _TEXT, nullable=False),
+            pa.field("rate", pa.decimal128(28, 12), nullable=False),
+            pa.field("valid_from", pa.date32()),
+            pa.field("valid_until", pa.date32()),
+        ]
+    ),
 }
 """The schema of every resolved table. Keys are dense and opaque; `_s` columns are epoch seconds in UTC."""
 
@@ -145,6 +169,8 @@ class Frames:
     conversions: nw.LazyFrame[Any]
     relations: nw.LazyFrame[Any]
     account_domains: nw.LazyFrame[Any]
+    campaigns: nw.LazyFrame[Any]
+    exchange_rates: nw.LazyFrame[Any]
 
 
 def frames_over(connection: duckdb.DuckDBPyConnection, *, schema: str = "resolved") -> Frames:

@@ -145,9 +145,12 @@ CREATE TEMP TABLE lead_person AS
 
 _PEOPLE = """
 CREATE TABLE resolved.people AS
-    SELECT person_key, count(*) FILTER (kind = 'c') AS contacts, count(*) FILTER (kind = 'l') AS leads FROM (
-        SELECT 'c' AS kind, person_key FROM contact_person WHERE id = contact_id
-        UNION ALL SELECT 'l', person_key FROM lead_person WHERE id = lead_id
+    SELECT person_key, count(*) FILTER (kind = 'c') AS contacts, count(*) FILTER (kind = 'l') AS leads,
+        min(seconds(created_at)) AS created_s FROM (
+        SELECT 'c' AS kind, p.person_key, r.created_at FROM person_of p
+            JOIN live_contact r ON r.row_in_crm = p.row_in_crm WHERE p.kind = 'c'
+        UNION ALL
+        SELECT 'l', p.person_key, r.created_at FROM lead_person p JOIN live_lead r ON r.id = p.id WHERE p.id = p.lead_id
     ) GROUP BY person_key
 """
 

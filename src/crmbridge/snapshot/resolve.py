@@ -244,6 +244,21 @@ CREATE TABLE resolved.account_domains AS
     ) GROUP BY email_domain HAVING count(*) = 1 AND min(contacts) >= 2
 """
 
+# A parent that is gone, or the campaign itself, is no parent; longer circles are attribution's to name.
+_CAMPAIGNS = """
+CREATE TABLE resolved.campaigns AS
+    SELECT r.id AS campaign_id, r.name, r.type, p.id AS parent_id, r.status,
+        CASE WHEN in_range_day(r.start_date) THEN r.start_date END AS start_date,
+        CASE WHEN in_range_day(r.end_date) THEN r.end_date END AS end_date, r.actual_cost, r.budgeted_cost, r.currency
+    FROM crm.campaign r LEFT JOIN crm.campaign p ON p.id = r.parent_id AND p.is_deleted IS NOT TRUE
+    WHERE r.is_deleted IS NOT TRUE
+"""
+
+_EXCHANGE_RATES = """
+CREATE TABLE resolved.exchange_rates AS
+    SELECT currency, base_currency, rate, valid_from, valid_until FROM crm.exchange_rate WHERE is_deleted IS NOT TRUE
+"""
+
 
 def _resolve_records(connection: duckdb.DuckDBPyConnection, entities: frozenset[Entity]) -> None:
     account = "a.live_id" if Entity.ACCOUNT in entities else "{alias}.account_id"
@@ -260,6 +275,8 @@ def _resolve_records(connection: duckdb.DuckDBPyConnection, entities: frozenset[
         (_CONVERSIONS, ""),
         (_RELATIONS, "r"),
         (_ACCOUNT_DOMAINS, ""),
+        (_CAMPAIGNS, ""),
+        (_EXCHANGE_RATES, ""),
     ):
         connection.execute(statement.format(account=account.format(alias=alias), campaign=campaign))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MEMORY_LIMIT = "3GB"
 _PULL_AGAIN = "run `crmbridge pull`"
 _MAKE_ROOM = "see that the folder can be written and has free space, then run `crmbridge pull` again"

@@ -1,0 +1,248 @@
+"""From the snapshot to what every campaign earned: journeys, models, ledger and ROI put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+import narwhals as nw
+import pyarrow as pa
+
+from crmbridge.attribution.journeys import Scenario, prepare, walk
+from crmbridge.attribution.ledger import gaps, ledger, with_money
+from crmbridge.attribution.markov import LEAST_JOURNEYS, PARTS, removal_effects
+from crmbridge.attribution.models import Model, Strategy
+from crmbridge.attribution.result import (
+    AS_IF_APPLIED,
+    AS_IS,
+    DIFFERENCES,
+    JOURNEYS,
+    WITHOUT_CAMPAIGN_EVIDENCE,
+    Attribution,
+    ModelInfo,
+)
+from crmbridge.attribution.roi import (
+    credits_table,
+    differences,
+    earn,
+    prepare_campaigns,
+    roi_table,
+    spread_by_model,
+    spread_by_threshold,
+)
+from crmbridge.attribution.settings import AttributionSettings
+
+_LONGEST_JOURNEY = 12
+_JOURNEYS = f"""
+    WITH walked AS (
+        SELECT p.path_key, list(coalesce(k.name, p.channel) ORDER BY p.rank) AS path
+        FROM "as_is_places" p LEFT JOIN resolved.campaigns k ON k.campaign_id = p.channel
+        WHERE p.channel_rank = 1 GROUP BY p.path_key
+    )
+    SELECT * FROM (SELECT CASE WHEN len(path) > {_LONGEST_JOURNEY} THEN path[:{_LONGEST_JOURNEY}] || ['…'] ELSE path END AS path,
+        count(*) AS opportunities, count(*) FILTER (d.state = 'won') AS won,
+        coalesce(sum(d.value_minor::HUGEINT * d.step) FILTER (d.state = 'won'), 0) AS ten_thousandths, d.currency
+    FROM walked w JOIN "as_is_standing" d ON d.opportunity_key = w.path_key
+    GROUP BY ALL) ORDER BY won DESC, opportunities DESC, ten_thousandths DESC, path, currency LIMIT $most
+"""
+
+_WON = """
+    SELECT currency, '{column}' AS which, sum(value_minor::HUGEINT * step) AS ten_thousandths FROM {standing}
+    WHERE state = 'won' AND residual = 'attributed' GROUP BY currency
+"""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Roles to imagine.
+
+    Attributes:
+        plan_id: of the plan.
+        threshold: of its policy.
+        roles: opportunity_key, person_key, role, confidence, confidence_without_campaign (null where it is not known).
+    """
+
+    plan_id: str
+    threshold: float
+    roles: nw.LazyFrame[Any]
+
+
+def attribute(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    roles: nw.LazyFrame[Any],
+    planned: Planned | None = None,
+    models: Sequence[Model],
+    settings: AttributionSettings,
+    as_of: datetime,
+    time_zone: str,
+    most_journeys: int = 100,
+    stage: Callable[[str], None] = lambda _: None,
+) -> Attribution:
+    """Say who earned what, as it is and as if a plan were applied.
+
+    Args:
+        connection: holds the schema `resolved`; temporary tables are made in it.
+        roles: opportunity_key, person_key, role: the contact roles as they are.
+        planned: roles to imagine.
+        models: in the order of reports, as `chosen_models` gives them.
+        settings: what was asked.
+        as_of: aware; open opportunities end here.
+        time_zone: of the organisation, an IANA name.
+        most_journeys: how many of the most frequent journeys to list.
+        stage: told what is being computed.
+    """
+    day = as_of.astimezone(ZoneInfo(time_zone)).date()
+    stage("opportunities and touches")
+    prepare(connection, settings=settings, as_of_s=int(as_of.timestamp()), as_of_day=day)
+    circular = prepare_campaigns(connection, settings=settings, as_of_day=day)
+    _keep(connection, "standing_roles", roles.select("opportunity_key", "person_key", "role"))
+    scenarios = [walk(connection, AS_IS, roles="standing_roles", settings=settings)]
+    if planned is not None:
+        stage("journeys as if the plan were applied")
+        _keep(connection, "imagined_roles", planned.roles)
+        scenarios.append(_imagine(connection, AS_IF_APPLIED, "true", settings))
+    stage("models")
+    taken, skipped = _fit(connection, models, scenarios[0])
+    rois, credited, ledgers = [], [], []
+    for scenario in scenarios:
+        stage(f"credits {scenario.name.replace('_', ' ')}")
+        earn(connection, scenario, taken, parts=_parts(connection, taken, scenario))
+        credited.append(credits_table(connection, scenario, taken))
+        rois.append(roi_table(connection, scenario, taken))
+        ledgers.append(ledger(connection, scenario))
+    credits_all, roi_all = pa.concat_tables(credited), pa.concat_tables(rois)
+    stage("spread")
+    by_threshold = _by_threshold(connection, planned, taken[0], settings) if planned is not None else {}
+    spread = pa.concat_tables([spread_by_model(connection, rois[0]), spread_by_threshold(connection, by_threshold)])
+    after = scenarios[1] if planned is not None else None
+    return Attribution(
+        as_of=as_of,
+        time_zone=time_zone,
+        settings=settings,
+        models=tuple(ModelInfo(model.name, model.label, model.note) for model in taken),
+        skipped_models=skipped,
+        notes=_notes(connection, circular, settings),
+        scenarios=tuple(scenario.name for scenario in scenarios),
+        plan_id=planned.plan_id if planned else None,
+        credits=credits_all,
+        ledger=pa.concat_tables(ledgers),
+        gaps=gaps(connection, scenarios[0], after),
+        roi=roi_all,
+        spread=spread,
+        journeys=with_money(
+            connection.execute(_JOURNEYS, {"most": most_journeys}).to_arrow_table(),
+            JOURNEYS,
+            money={"won_amount": "ten_thousandths"},
+        ),
+        differences=differences(connection, credits_all) if after else DIFFERENCES.empty_table(),
+        without_campaign_evidence=_without_campaigns(connection, planned, settings),
+    )
+
+
+def _keep(connection: duckdb.DuckDBPyConnection, name: str, frame: nw.LazyFrame[Any]) -> None:
+    connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {frame.to_native().sql_query()}')
+
+
+def _imagine(connection: duckdb.DuckDBPyConnection, name: str, condition: str, settings: AttributionSettings) -> Scenario:
+    """The journeys with those planned roles that meet a condition."""
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE "{name}_roles" AS SELECT opportunity_key, person_key, role FROM standing_roles
+        UNION ALL SELECT opportunity_key, person_key, role FROM imagined_roles WHERE {condition}"""
+    )
+    return walk(connection, name, roles=f'"{name}_roles"', settings=settings)
+
+
+def _fit(
+    connection: duckdb.DuckDBPyConnection, models: Sequence[Model], scenario: Scenario
+) -> tuple[list[Model], dict[str, str]]:
+    """The models that the data are enough for, and why not the others."""
+    rows = connection.execute(
+        f"""SELECT count(*) FILTER (p.state = 'won'), count(*) FILTER (p.state = 'lost') FROM {scenario.paths} p
+        SEMI JOIN {scenario.touches} USING (path_key)"""
+    ).fetchall()
+    won, lost = rows[0]
+    if min(won, lost) >= LEAST_JOURNEYS:
+        return list(models), {}
+    reason = f"needs at least {LEAST_JOURNEYS} won and {LEAST_JOURNEYS} lost opportunities with touches; there are {won:,} and {lost:,}"
+    skipped = {model.name: reason for model in models if model.strategy is Strategy.MARKOV}
+    return [model for model in models if model.name not in skipped], skipped
+
+
+def _parts(connection: duckdb.DuckDBPyConnection, models: Sequence[Model], scenario: Scenario) -> dict[str, str]:
+    """Learn the channels' shares for every Markov model; the names of the tables that hold them."""
+    chains = [model for model in models if model.strategy is Strategy.MARKOV]
+    if not chains:
+        return {}
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE chain_steps AS SELECT path_key, channel,
+        row_number() OVER (PARTITION BY path_key ORDER BY occurred_s, touch_key) AS rank FROM {scenario.touches}"""
+    )
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE chain_outcomes AS SELECT path_key, (state = 'won')::BIGINT AS conversions,
+        (state = 'lost')::BIGINT AS nulls FROM {scenario.paths} WHERE state IN ('won', 'lost')"""
+    )
+    tables = {}
+    for model in chains:
+        shares = removal_effects(connection, steps="chain_steps", outcomes="chain_outcomes", order=model.order)
+        connection.register("given_shares", shares)
+        tables[model.name] = f'"{scenario.name}_parts_{model.name}"'
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {tables[model.name]} AS "
+            f"SELECT channel, round(share * {PARTS})::BIGINT AS parts FROM given_shares"
+        )
+        connection.unregister("given_shares")
+    connection.execute("DROP TABLE chain_steps; DROP TABLE chain_outcomes")
+    return tables
+
+
+def _by_threshold(
+    connection: duckdb.DuckDBPyConnection, planned: Planned, model: Model, settings: AttributionSettings
+) -> dict[float, pa.Table]:
+    """ROI under one model, with only those planned roles that are at least so sure."""
+    found = {}
+    for threshold in sorted({at for at in settings.thresholds if at >= planned.threshold}):
+        scenario = _imagine(connection, "at_threshold", f"confidence >= {threshold!r}", settings)
+        earn(connection, scenario, [model], parts=_parts(connection, [model], scenario))
+        found[threshold] = roi_table(connection, scenario, [model])
+    return found
+
+
+def _without_campaigns(connection: duckdb.DuckDBPyConnection, planned: Planned | None, settings: AttributionSettings) -> pa.Table:
+    if planned is None:
+        return WITHOUT_CAMPAIGN_EVIDENCE.empty_table()
+    _imagine(connection, "without_campaigns", f"confidence_without_campaign >= {planned.threshold!r}", settings)
+    columns = {AS_IS: AS_IS, AS_IF_APPLIED: AS_IF_APPLIED, "without_campaigns": "without_campaign_evidence"}
+    parts = " UNION ALL ".join(
+        _WON.format(column=column, standing=f'"{scenario}_standing"') for scenario, column in columns.items()
+    )
+    sums = ", ".join(f"coalesce(sum(ten_thousandths) FILTER (which = '{column}'), 0) AS {column}" for column in columns.values())
+    sql = f"SELECT currency, {sums} FROM ({parts}) GROUP BY currency ORDER BY currency"
+    return with_money(
+        connection.execute(sql).to_arrow_table(), WITHOUT_CAMPAIGN_EVIDENCE, money={name: name for name in columns.values()}
+    )
+
+
+def _notes(connection: duckdb.DuckDBPyConnection, circular: int, settings: AttributionSettings) -> tuple[str, ...]:
+    notes = []
+    if circular:
+        notes.append(f"{circular:,} campaigns are their own ancestors; they count as roots of the hierarchy")
+    if settings.currency is None:
+        ((apart,),) = connection.execute(
+            """SELECT count(*) FROM spent WHERE cost IS NOT NULL AND EXISTS (
+                SELECT 1 FROM as_is_earned e WHERE e.channel = spent.channel AND e.currency IS DISTINCT FROM spent.currency)"""
+        ).fetchall()
+        if apart:
+            notes.append(
+                f"{apart:,} campaigns have cost and credit in different currencies: their ROI is undefined there; "
+                "[attribution] currency converts everything to one"
+            )
+    else:
+        ((apart,),) = connection.execute("SELECT count(*) FROM costs WHERE amount IS NOT NULL AND value_minor IS NULL").fetchall()
+        if apart:
+            notes.append(f"{apart:,} campaigns have a cost without exchange rate to {settings.currency}: their ROI is undefined")
+    return tuple(notes)

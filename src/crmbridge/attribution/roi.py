@@ -1,0 +1,270 @@
+"""What campaigns earned and cost: own cost and that of the campaigns below kept apart; undefined where nothing was spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import duckdb
+import pyarrow as pa
+
+from crmbridge.attribution.credit import credit_column, credits_sql, place_touches
+from crmbridge.attribution.journeys import Scenario
+from crmbridge.attribution.ledger import with_money
+from crmbridge.attribution.models import Model
+from crmbridge.attribution.money import value_amounts
+from crmbridge.attribution.result import CREDITS, DIFFERENCES, ROI, SPREAD
+from crmbridge.attribution.settings import AttributionSettings
+
+_COSTS = (
+    "SELECT campaign_id, name, type, parent_id, start_date, actual_cost AS amount, currency, {day} AS day FROM resolved.campaigns"
+)
+
+# UNION drops what is there already, so that circles end too.
+_ABOVE = """
+    WITH RECURSIVE above AS (
+        SELECT campaign_id, {parent} AS parent_id FROM costs WHERE {parent} IS NOT NULL
+        UNION
+        SELECT a.campaign_id, {parent_of_above} FROM above a JOIN costs c ON c.campaign_id = a.parent_id
+        WHERE {parent_of_above} IS NOT NULL
+    )
+"""
+
+_CIRCULAR = (
+    "CREATE OR REPLACE TEMP TABLE circular_campaigns AS "
+    + _ABOVE.format(parent="parent_id", parent_of_above="c.parent_id")
+    + "SELECT DISTINCT campaign_id FROM above WHERE campaign_id = parent_id"
+)
+
+_ROOTED = "CASE WHEN {0}campaign_id NOT IN (FROM circular_campaigns) THEN {0}parent_id END"
+
+_TREE = (
+    "CREATE OR REPLACE TEMP TABLE campaign_tree AS "
+    + _ABOVE.format(parent=_ROOTED.format(""), parent_of_above=_ROOTED.format("c."))
+    + "SELECT campaign_id AS below, parent_id AS above FROM above UNION ALL SELECT campaign_id, campaign_id FROM costs"
+)
+
+# A cost without a currency is in the only one there is; what an amount without a currency is in, nobody knows.
+_SPENT = """
+    CREATE OR REPLACE TEMP TABLE spent AS
+    WITH sole AS (
+        SELECT CASE WHEN count(DISTINCT coalesce(currency, '')) = 1 THEN any_value(currency) END AS currency
+        FROM deals WHERE state <> 'lost'
+    )
+    SELECT c.campaign_id AS channel, c.name, c.type, c.parent_id, strftime(c.start_date, '%Y-%m') AS month,
+        coalesce(c.currency, sole.currency) AS currency, c.value_minor::HUGEINT * c.step AS cost
+    FROM costs c, sole
+"""
+
+_PEOPLE = """
+    CREATE OR REPLACE TEMP TABLE campaign_people AS
+    SELECT campaign_id AS channel, count(*) AS members, count(*) FILTER (has_responded) AS responses,
+        count(*) FILTER (p.leads > 0) AS leads
+    FROM engagements JOIN resolved.people p USING (person_key) GROUP BY campaign_id
+"""
+
+_INFLUENCED = """
+    CREATE OR REPLACE TEMP TABLE "{scenario}_influenced" AS
+    WITH touched AS (
+        SELECT p.channel, d.state, d.currency, p.path_key FROM "{scenario}_places" p
+        JOIN {standing} d ON d.opportunity_key = p.path_key WHERE p.channel_rank = 1
+    ), named AS (SELECT t.*, s.type, s.month FROM touched t LEFT JOIN spent s USING (channel))
+    SELECT 'campaign' AS level, channel AS key, state, currency, count(*) AS opportunities FROM named GROUP BY ALL
+    UNION ALL SELECT 'type', type, state, currency, count(DISTINCT path_key) FROM named WHERE type IS NOT NULL GROUP BY ALL
+    UNION ALL SELECT 'month', month, state, currency, count(DISTINCT path_key) FROM named WHERE month IS NOT NULL GROUP BY ALL
+"""
+
+_LONG = """
+    SELECT {index} AS place, '{model}' AS model, channel, state, month, currency, "{column}" AS credit, opportunities
+    FROM "{scenario}_earned"
+"""
+
+_ROI = """
+    WITH long AS ({long}),
+    models AS (SELECT DISTINCT place, model FROM ({models})),
+    keys AS (SELECT channel, currency FROM spent UNION SELECT channel, currency FROM "{scenario}_earned"),
+    earned AS (
+        SELECT model, channel, currency, sum(credit) FILTER (state = 'won') AS won, sum(credit) FILTER (state = 'open') AS open
+        FROM long GROUP BY model, channel, currency
+    ),
+    own AS (
+        SELECT m.place, m.model, k.channel, k.currency, s.name, s.type, s.month, s.parent_id,
+            c.cost, coalesce(e.won, 0) AS won, coalesce(e.open, 0) AS open,
+            -- Counted once, beside the cost, or beside the only credit.
+            coalesce(p.members, 0) AS members, coalesce(p.responses, 0) AS responses, coalesce(p.leads, 0) AS leads
+        FROM keys k CROSS JOIN models m
+        LEFT JOIN spent s ON s.channel = k.channel
+        LEFT JOIN spent c ON c.channel = k.channel AND c.currency IS NOT DISTINCT FROM k.currency
+        LEFT JOIN earned e ON e.model = m.model AND e.channel = k.channel AND e.currency IS NOT DISTINCT FROM k.currency
+        LEFT JOIN campaign_people p ON p.channel = k.channel
+    ),
+    below AS (
+        SELECT o.model, coalesce(t.above, o.channel) AS channel, o.currency, sum(o.cost) AS cost, sum(o.won) AS won,
+            sum(o.open) AS open
+        FROM own o LEFT JOIN campaign_tree t ON t.below = o.channel GROUP BY ALL
+    ),
+    leveled AS (
+        SELECT o.place, o.model, 'campaign' AS level, o.channel AS key, o.name, o.type, o.parent_id, o.currency, o.cost,
+            b.cost AS subtree_cost, o.won, o.open, b.won AS subtree_won, b.open AS subtree_open, o.members, o.responses, o.leads
+        FROM own o JOIN below b ON b.model = o.model AND b.channel = o.channel AND b.currency IS NOT DISTINCT FROM o.currency
+        UNION ALL
+        SELECT place, model, 'type', type, type, type, NULL, currency, sum(cost), sum(cost), sum(won), sum(open), sum(won),
+            sum(open), sum(members), sum(responses), sum(leads) FROM own WHERE type IS NOT NULL
+        GROUP BY place, model, type, currency
+        UNION ALL
+        SELECT place, model, 'month', month, month, NULL, NULL, currency, sum(cost), sum(cost), sum(won), sum(open), sum(won),
+            sum(open), sum(members), sum(responses), sum(leads) FROM own WHERE month IS NOT NULL
+        GROUP BY place, model, month, currency
+    ),
+    counted AS (
+        SELECT level, key, currency, sum(opportunities) AS opportunities,
+            coalesce(sum(opportunities) FILTER (state = 'won'), 0) AS won_opportunities
+        FROM "{scenario}_influenced" GROUP BY level, key, currency
+    )
+    SELECT '{scenario}' AS scenario, l.*, (l.won - l.cost)::DOUBLE / nullif(greatest(l.cost, 0), 0)::DOUBLE AS roi,
+        (l.subtree_won - l.subtree_cost)::DOUBLE / nullif(greatest(l.subtree_cost, 0), 0)::DOUBLE AS subtree_roi,
+        coalesce(c.opportunities, 0) AS opportunities, coalesce(c.won_opportunities, 0) AS won_opportunities,
+        {per_lead} AS cost_per_lead, {per_response} AS cost_per_response, {per_opportunity} AS cost_per_opportunity,
+        {per_won} AS cost_per_won
+    FROM leveled l LEFT JOIN counted c ON c.level = l.level AND c.key = l.key AND c.currency IS NOT DISTINCT FROM l.currency
+    ORDER BY l.place, l.level, l.won DESC, l.key, l.currency
+"""
+
+_SPREAD = """
+    WITH ranked AS (
+        SELECT key, name, currency, {at} AS at_, roi, rank() OVER (PARTITION BY {at}, currency ORDER BY roi DESC) AS place
+        FROM ({source}) WHERE roi IS NOT NULL
+    )
+    SELECT key AS campaign_id, any_value(name) AS name, currency, '{basis}' AS basis, min(roi) AS lowest_roi,
+        max(roi) AS highest_roi,
+        arg_min(at_, (roi, at_)) AS lowest_at, arg_min(at_, (-roi, at_)) AS highest_at, min(place) AS best_rank,
+        max(place) AS worst_rank, min(roi) < 0 AND max(roi) > 0 AS changes_sign, min(place) <> max(place) AS changes_rank
+    FROM ranked GROUP BY key, currency HAVING count(*) > 1
+    ORDER BY changes_sign DESC, highest_roi - lowest_roi DESC, campaign_id, currency
+"""
+
+
+def prepare_campaigns(connection: duckdb.DuckDBPyConnection, *, settings: AttributionSettings, as_of_day: date) -> int:
+    """Make the tables of what campaigns cost and how they hang together, after `journeys.prepare`.
+
+    Makes `spent` (one row per campaign: channel, name, type, parent_id, month, currency, cost in ten-thousandths),
+    `campaign_tree` (below, above; every campaign also with itself) and `campaign_people` (members, responses, leads).
+
+    Returns:
+        How many campaigns are their own ancestors; they count as roots.
+    """
+    day = f"coalesce(start_date, DATE '{as_of_day}')"
+    value_amounts(connection, _COSTS.format(day=day), "costs", settings=settings, as_of_day=as_of_day)
+    for statement in (_CIRCULAR, _TREE, _SPENT, _PEOPLE):
+        connection.execute(statement)
+    ((circular,),) = connection.execute("SELECT count(*) FROM circular_campaigns").fetchall()
+    return int(circular)
+
+
+def earn(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequence[Model], *, parts: Mapping[str, str]) -> None:
+    """Share out every amount of a scenario.
+
+    Makes `<scenario>_places` (see `credit.place_touches`), and `<scenario>_earned`: channel, state, month, currency,
+    opportunities and one column of ten-thousandths per model.
+
+    Args:
+        connection: after `prepare_campaigns`.
+        scenario: as `journeys.walk` gives it.
+        models: at least one.
+        parts: what `credit.credits_sql` needs for Markov models.
+    """
+    credited = f"(FROM {scenario.paths} WHERE state <> 'lost')"
+    place_touches(connection, touches=scenario.touches, paths=credited, places=f"{scenario.name}_places")
+    shared = credits_sql(connection, models, places=f'"{scenario.name}_places"', parts=parts)
+    sums = ", ".join(f'sum("{credit_column(m)}"::HUGEINT * d.step) AS "{credit_column(m)}"' for m in models)
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE "{scenario.name}_earned" AS
+        SELECT c.channel, d.state, d.month, d.currency, count(*) FILTER (c.channel_rank = 1) AS opportunities, {sums}
+        FROM ({shared}) c JOIN {scenario.standing} d ON d.opportunity_key = c.path_key
+        GROUP BY c.channel, d.state, d.month, d.currency"""
+    )
+    connection.execute(_INFLUENCED.format(scenario=scenario.name, standing=scenario.standing))
+
+
+def credits_table(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequence[Model]) -> pa.Table:
+    """The credits of a scenario, one row per model, campaign, state, month and currency; sorted."""
+    sql = f"""SELECT '{scenario.name}' AS scenario, model, channel AS campaign_id, * EXCLUDE (model, channel)
+        FROM ({_long(scenario, models)}) ORDER BY place, campaign_id, state DESC, month, currency"""
+    return with_money(connection.execute(sql).to_arrow_table(), CREDITS, money={"credit": "credit"})
+
+
+def roi_table(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequence[Model]) -> pa.Table:
+    """ROI of a scenario by campaign, type and month, under every model; a table of the schema `ROI`."""
+    names = " UNION ALL ".join(f"SELECT {index} AS place, '{model.name}' AS model" for index, model in enumerate(models))
+    per = {
+        "per_lead": _per("l.leads"),
+        "per_response": _per("l.responses"),
+        "per_opportunity": _per("c.opportunities"),
+        "per_won": _per("c.won_opportunities"),
+    }
+    sql = _ROI.format(scenario=scenario.name, long=_long(scenario, models), models=names, **per)
+    table = connection.execute(sql).to_arrow_table()
+    counts = {"won": "won_opportunities"}
+    money = {
+        "own_cost": "cost",
+        "subtree_cost": "subtree_cost",
+        "won_credit": "won",
+        "open_credit": "open",
+        "subtree_won_credit": "subtree_won",
+        "subtree_open_credit": "subtree_open",
+        **{f"cost_{name}": f"cost_{name}" for name in per},
+    }
+    return with_money(table, ROI, money=money, renamed=counts)
+
+
+def _per(count: str) -> str:
+    """Ten-thousandths per piece, rounded half up; null for no pieces or no cost."""
+    return f"CASE WHEN {count} > 0 AND l.cost IS NOT NULL THEN (2 * l.cost + {count}) // (2 * {count}) END"
+
+
+def _long(scenario: Scenario, models: Sequence[Model]) -> str:
+    return " UNION ALL ".join(
+        _LONG.format(index=index, model=model.name, column=credit_column(model), scenario=scenario.name)
+        for index, model in enumerate(models)
+    )
+
+
+def spread_by_model(connection: duckdb.DuckDBPyConnection, roi: pa.Table) -> pa.Table:
+    """How far a campaign's ROI moves with the model, as it is; a table of the schema `SPREAD`."""
+    connection.register("given_roi", roi)
+    try:
+        source = "FROM given_roi WHERE level = 'campaign' AND scenario = 'as_is'"
+        return with_money(connection.execute(_SPREAD.format(source=source, at="model", basis="model")).to_arrow_table(), SPREAD)
+    finally:
+        connection.unregister("given_roi")
+
+
+def spread_by_threshold(connection: duckdb.DuckDBPyConnection, rois: Mapping[float, pa.Table]) -> pa.Table:
+    """How far a campaign's ROI moves with the least confidence at which planned roles are taken; schema `SPREAD`."""
+    if not rois:
+        return SPREAD.empty_table()
+    tables = [roi.append_column("threshold", pa.array([f"{at:g}"] * len(roi), pa.string())) for at, roi in rois.items()]
+    connection.register("given_roi", pa.concat_tables(tables))
+    try:
+        sql = _SPREAD.format(source="FROM given_roi WHERE level = 'campaign'", at="threshold", basis="threshold")
+        return with_money(connection.execute(sql).to_arrow_table(), SPREAD)
+    finally:
+        connection.unregister("given_roi")
+
+
+def differences(connection: duckdb.DuckDBPyConnection, credited: pa.Table) -> pa.Table:
+    """Per model, campaign, state and currency: as it is, as if applied, and the difference; schema `DIFFERENCES`."""
+    connection.register("given_credits", credited)
+    try:
+        sql = """
+            SELECT model, c.campaign_id, any_value(k.name) AS name, state, c.currency,
+                coalesce(sum(credit) FILTER (scenario = 'as_is'), 0)::DECIMAL(38, 4) AS as_is,
+                coalesce(sum(credit) FILTER (scenario = 'as_if_applied'), 0)::DECIMAL(38, 4) AS as_if_applied,
+                (coalesce(sum(credit) FILTER (scenario = 'as_if_applied'), 0)
+                    - coalesce(sum(credit) FILTER (scenario = 'as_is'), 0))::DECIMAL(38, 4) AS difference
+            FROM given_credits c LEFT JOIN resolved.campaigns k USING (campaign_id)
+            GROUP BY model, c.campaign_id, state, c.currency
+            ORDER BY model, abs(difference) DESC, campaign_id, state, c.currency"""
+        return with_money(connection.execute(sql).to_arrow_table(), DIFFERENCES)
+    finally:
+        connection.unregister("given_credits")
