@@ -55,12 +55,13 @@ from crmbridge.plan.review import Verdicts, read_verdicts, reviewed_plan, write_
 from crmbridge.plan.shelf import find_plan, plan_paths
 from crmbridge.plan.show import candidates_table
 from crmbridge.plan.standing import keyed, see_removals, stand, vetoes_of_person
+from crmbridge.report.exports import TableFormat, write_table
 from crmbridge.snapshot import Frames, PullEvent, PullSummary, Snapshot
 from crmbridge.snapshot import pull as pull_snapshot
 from crmbridge.snapshot.keep import Keeper
-from crmbridge.workspace import Workspace, private_text
+from crmbridge.workspace import Workspace, private_file, private_folder, private_text
 
-__all__ = ["Backfill", "Bridge", "Proof", "connect"]
+__all__ = ["Attribution", "Backfill", "Bridge", "Proof", "Report", "connect"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,21 @@ class Backfill:
     removals_seen: int
     before: Coverage
     after: Coverage
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        path: the page.
+        tables: the files of the tables behind it.
+        attribution: what it shows.
+    """
+
+    path: Path
+    tables: tuple[Path, ...]
+    attribution: Attribution
 
 
 def connect(
@@ -256,6 +272,55 @@ class Bridge:
                 time_zone=snapshot.meta.time_zone,
                 stage=stage,
             )
+
+    def report(
+        self,
+        path: str | Path | None = None,
+        *,
+        plan: Plan | None = None,
+        tables: str | Path | None = None,
+        table_format: TableFormat = TableFormat.CSV,
+        locale: str = "en",
+        stage: Callable[[str], None] = lambda _: None,
+        **changes: Any,  # noqa: ANN401
+    ) -> Report:
+        """Write one self-contained HTML page of what campaigns earned; no network, no script.
+
+        Args:
+            path: the file; None for the workspace's folder of reports.
+            plan: shown beside the state as it is.
+            tables: a folder for every table behind the page.
+            table_format: of those.
+            locale: how numbers and dates are written, such as `en`, `de-DE`.
+            stage: told what is being computed.
+            **changes: of `[attribution]`.
+        """
+        # The drawing library takes a second to import, which no other method should pay for.
+        from crmbridge.report.material import Material
+        from crmbridge.report.page import page
+        from crmbridge.report.reasons import reasons_of
+
+        found = self.attribute(plan, stage=stage, **changes)
+        with self.snapshot() as snapshot:
+            meta, findings = snapshot.meta, snapshot.findings()
+        material = Material(
+            attribution=found,
+            before=self.coverage(),
+            after=self.coverage(plan) if plan else None,
+            findings=findings,
+            reasons=reasons_of(plan, snapshot_fingerprint=meta.fingerprint) if plan else None,
+            adapter=meta.adapter,
+            snapshot_fingerprint=meta.fingerprint,
+            version=__version__,
+        )
+        stage("page")
+        text = page(material, locale=locale)
+        day = f"{found.as_of:%Y-%m-%d}"
+        target = Path(path) if path is not None else self.workspace.reports / f"report-{day}.html"
+        with private_text(target) as file:
+            file.write(text)
+        written = _write_tables(found, findings, Path(tables), table_format) if tables is not None else ()
+        return Report(target, written, found)
 
     def findings(self) -> pa.Table:
         """What is wrong with the data: code, entity, field, count, sample_ids, severity, meaning."""
@@ -504,6 +569,16 @@ class Bridge:
             "policy": policy,
             "basis_sha256": hashlib.sha256(basis.encode()).hexdigest(),
         }
+
+
+def _write_tables(found: Attribution, findings: pa.Table, folder: Path, output: TableFormat) -> tuple[Path, ...]:
+    private_folder(folder)
+    written = []
+    for name, table in {**found.tables(), "findings": findings}.items():
+        written.append(folder / f"{name}.{output}")
+        with private_file(written[-1]) as file:
+            write_table(table, file, output)
+    return tuple(written)
 
 
 class _ToldKeeper(Keeper):

@@ -72,6 +72,19 @@ class Workspace:
         """The folder of plan files."""
         return self.folder / "plans"
 
+    @property
+    def reports(self) -> Path:
+        """The folder of reports; made when asked for."""
+        return self._folder("reports")
+
+    @property
+    def frozen(self) -> Path:
+        """The folder of frozen periods; made when asked for."""
+        return self._folder("frozen")
+
+    def _folder(self, name: str) -> Path:
+        return private_folder(self.folder / name)
+
     @contextlib.contextmanager
     def lock(self, command: str) -> Iterator[None]:
         """Hold the workspace for one run; the same `Workspace` may lock again inside.
@@ -160,6 +173,17 @@ def private_text(path: Path) -> Iterator[IO[str]]:
             yield text
         finally:
             text.detach()
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder for its owner only (0700), where there is none.
+
+    Raises:
+        WorkspaceError: it cannot be made, belongs to someone else, or is open to others.
+    """
+    with disk_faults(folder):
+        _make_private(folder)
+    return folder
 
 
 def _make_private(folder: Path) -> None:

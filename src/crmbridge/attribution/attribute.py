@@ -168,7 +168,7 @@ def _fit(
     won, lost = rows[0]
     if min(won, lost) >= LEAST_JOURNEYS:
         return list(models), {}
-    reason = f"needs at least {LEAST_JOURNEYS} won and {LEAST_JOURNEYS} lost opportunities with touches; there are {won:,} and {lost:,}"
+    reason = f"needs {LEAST_JOURNEYS} won and {LEAST_JOURNEYS} lost opportunities with touches; there are {won:,} and {lost:,}"
     skipped = {model.name: reason for model in models if model.strategy is Strategy.MARKOV}
     return [model for model in models if model.name not in skipped], skipped
 

@@ -10,16 +10,17 @@ von Wangenheim & Schumann (2016), International Journal of Research in Marketing
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import scipy.sparse as sp
-from scipy.sparse.linalg import spsolve
 
 from crmbridge.errors import DataError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 LEAST_JOURNEYS = 30
 """Fewer won or fewer lost journeys than this say nothing about what a removal would do."""
@@ -64,7 +65,7 @@ class Chain:
         channels_of: for every state, the numbers of the channels it holds.
     """
 
-    moves: sp.csr_matrix
+    moves: csr_matrix
     converts: npt.NDArray[np.float64]
     channels_of: list[frozenset[int]]
 
@@ -106,6 +107,8 @@ def _state(order: int) -> str:
 
 
 def _chain(moves: pa.Table) -> Chain:
+    import scipy.sparse as sp  # a third of a second that only this needs
+
     names = sorted({*moves["origin"].to_pylist(), *moves["target"].to_pylist()} - {"start", "end"})
     states = {name: index for index, name in enumerate(["start", *names])}
     size = len(states)
@@ -145,6 +148,8 @@ def _by_inversion(chain: Chain, channels: int) -> npt.NDArray[np.float64]:
 
 def _by_solutions(chain: Chain, channels: int) -> npt.NDArray[np.float64]:
     """Solve for the chance to convert once whole, and once without each channel."""
+    import scipy.sparse as sp
+
     size = len(chain.channels_of)
     whole = _chance(chain.moves, chain.converts)
     effects = np.zeros(channels)
@@ -161,6 +166,9 @@ def _by_solutions(chain: Chain, channels: int) -> npt.NDArray[np.float64]:
     return effects.clip(min=0.0)
 
 
-def _chance(moves: sp.csr_matrix, converts: npt.NDArray[np.float64]) -> float:
+def _chance(moves: csr_matrix, converts: npt.NDArray[np.float64]) -> float:
+    import scipy.sparse as sp
+    from scipy.sparse.linalg import spsolve
+
     solved = spsolve(sp.csc_matrix(sp.identity(moves.shape[0]) - moves), converts)
     return float(np.atleast_1d(solved)[0])

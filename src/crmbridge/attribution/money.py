@@ -59,7 +59,7 @@ _VALUES = """
     )
     SELECT * EXCLUDE (ten_thousandths, known_currency, minor_step, step_of_same, value_huge, currency),
         CASE WHEN abs(value_huge) <= {largest} THEN value_huge::BIGINT END AS value_minor,
-        CASE WHEN {is_same} OR value_huge IS NOT NULL THEN {reported} ELSE known_currency END AS currency
+        CASE WHEN {is_same} OR value_huge IS NOT NULL OR amount IS NULL THEN {reported} ELSE known_currency END AS currency
     FROM rounded
 """
 

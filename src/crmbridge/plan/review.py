@@ -167,7 +167,12 @@ def _cell(value: Any) -> Any:  # noqa: ANN401 - whatever the engine holds
     """Write amounts plainly; neutralise what a spreadsheet would run as a formula. Numbers stay numbers."""
     if isinstance(value, Decimal):
         return f"{value:.2f}" if value == round(value, 2) else f"{value.normalize():f}"
-    return _FORMULA.sub(r"\1\2'", value) if isinstance(value, str) else value
+    return harmless(value) if isinstance(value, str) else value
+
+
+def harmless(text: str) -> str:
+    """Neutralise what a spreadsheet would run as a formula."""
+    return _FORMULA.sub(r"\1\2'", text)
 
 
 def _decisions(path: Path) -> dict[str, str]:
