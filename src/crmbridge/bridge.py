@@ -32,8 +32,9 @@ from crmbridge import __version__
 from crmbridge import undo as undoing
 from crmbridge.adapters import registry
 from crmbridge.apply import execute, resume
-from crmbridge.attribution.attribute import attribute
+from crmbridge.attribution.attribute import attribute, take_down
 from crmbridge.attribution.models import Model, chosen_models
+from crmbridge.attribution.restate import Books, Period, restate
 from crmbridge.attribution.result import Attribution
 from crmbridge.attribution.settings import AttributionSettings
 from crmbridge.config import Settings, in_memory, load
@@ -44,6 +45,7 @@ from crmbridge.evidence.replay import Proof, drawn, replay
 from crmbridge.evidence.rule import Rule
 from crmbridge.evidence.score import Keep, Scored, score
 from crmbridge.evidence.settings import RuleSettings, rules_in_force
+from crmbridge.frozen import freeze, frozen_periods, thaw
 from crmbridge.journal import Journal, Progress, Run, RunSummary
 from crmbridge.model import Entity
 from crmbridge.plan.choice import chosen_lines, planned_write, refuse_negative
@@ -321,6 +323,49 @@ class Bridge:
             file.write(text)
         written = _write_tables(found, findings, Path(tables), table_format) if tables is not None else ()
         return Report(target, written, found)
+
+    def freeze(self, period: str) -> Path:
+        """Keep the credits of a period as reported, so that `restatement` can say later what changed.
+
+        Args:
+            period: of the closes: a month 2026-03, a quarter 2026-Q1, or a year 2026.
+
+        Raises:
+            SettingsError: no such period, or it is frozen already.
+        """
+        wanted = Period.parse(period)
+        with self.workspace.lock("freeze"):
+            return freeze(self.workspace.frozen, wanted, self._books(wanted))
+
+    def restatement(self, period: str) -> pa.Table:
+        """Say what changed since a period was frozen, and why: model, campaign_id, name, currency, cause, opportunities, amounts.
+
+        Raises:
+            SettingsError: no such period, or it was never frozen.
+        """
+        wanted = Period.parse(period)
+        before = thaw(self.workspace.frozen, wanted)
+        with self.snapshot() as snapshot:
+            return restate(snapshot.connection, before, self._books(wanted))
+
+    def frozen(self) -> list[str]:
+        """The periods that are frozen, sorted."""
+        return frozen_periods(self.workspace.frozen)
+
+    def _books(self, period: Period) -> Books:
+        settings = self.settings.section("attribution", AttributionSettings)
+        with self.snapshot() as snapshot:
+            standing = stand(snapshot, self.journal)
+            return take_down(
+                snapshot.connection,
+                period,
+                roles=standing.frames.roles,
+                own=standing.own,
+                models=chosen_models(settings),
+                settings=settings,
+                as_of=snapshot.meta.as_of,
+                time_zone=snapshot.meta.time_zone,
+            )
 
     def findings(self) -> pa.Table:
         """What is wrong with the data: code, entity, field, count, sample_ids, severity, meaning."""

@@ -16,6 +16,7 @@ from crmbridge.attribution.journeys import Scenario, prepare, walk
 from crmbridge.attribution.ledger import gaps, ledger, with_money
 from crmbridge.attribution.markov import LEAST_JOURNEYS, PARTS, removal_effects
 from crmbridge.attribution.models import Model, Strategy
+from crmbridge.attribution.restate import Books, Period, books
 from crmbridge.attribution.result import (
     AS_IF_APPLIED,
     AS_IS,
@@ -142,6 +143,41 @@ def attribute(
         differences=differences(connection, credits_all) if after else DIFFERENCES.empty_table(),
         without_campaign_evidence=_without_campaigns(connection, planned, settings),
     )
+
+
+def take_down(
+    connection: duckdb.DuckDBPyConnection,
+    period: Period,
+    *,
+    roles: nw.LazyFrame[Any],
+    own: nw.LazyFrame[Any],
+    models: Sequence[Model],
+    settings: AttributionSettings,
+    as_of: datetime,
+    time_zone: str,
+) -> Books:
+    """Take down a period as it is, to be frozen or compared.
+
+    Args:
+        connection: holds the schema `resolved`.
+        period: of the closes.
+        roles: opportunity_key, person_key, role, contact_id, role_id: the contact roles as they are.
+        own: role_id of those that crmbridge wrote.
+        models: see `attribute`, as are the following.
+        settings: what was asked.
+        as_of: aware.
+        time_zone: an IANA name.
+    """
+    day = as_of.astimezone(ZoneInfo(time_zone)).date()
+    prepare(connection, settings=settings, as_of_s=int(as_of.timestamp()), as_of_day=day)
+    prepare_campaigns(connection, settings=settings, as_of_day=day)
+    _keep(connection, "all_roles", roles)
+    _keep(connection, "own_role_ids", own.select("role_id"))
+    scenario = walk(connection, AS_IS, roles="all_roles", settings=settings)
+    taken, _ = _fit(connection, models, scenario)
+    parts = _parts(connection, taken, scenario)
+    earn(connection, scenario, taken, parts=parts)
+    return books(connection, scenario, taken, period, parts=parts)
 
 
 def _keep(connection: duckdb.DuckDBPyConnection, name: str, frame: nw.LazyFrame[Any]) -> None:

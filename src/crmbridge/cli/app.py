@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from crmbridge.cli import demo, plans, reports, runs, sandbox, setup, vetoes
+from crmbridge.cli import demo, earnings, plans, reports, runs, sandbox, setup, vetoes
 from crmbridge.cli.console import Console, Verbosity, mute
 from crmbridge.cli.frame import EXIT_CODES, FramedGroup, interrupted
 from crmbridge.cli.session import Session
@@ -58,6 +58,8 @@ def common(
 
     Then write: crmbridge apply; take it back: crmbridge undo RUN. Every night: crmbridge backfill --apply.
 
+    What campaigns earned, before anything is written: crmbridge report.
+
     Nothing is written to the CRM by any other command. The options below may stand before or after the command.
     """
     del version
@@ -68,7 +70,7 @@ def common(
     ctx.obj = Session(settings=settings, console=console)
 
 
-for _group in (demo, setup, reports, plans, runs, vetoes, sandbox):
+for _group in (demo, setup, reports, plans, runs, earnings, vetoes, sandbox):
     _group.register(app)
 
 

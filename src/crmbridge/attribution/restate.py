@@ -1,0 +1,219 @@
+"""Freezing a period, and saying later what changed in it and why, per campaign and to the last minor unit.
+
+What is kept of a period: the credits of every won opportunity that closed in it, by campaign and model, and what they were made
+of (amount, month, people, touches). A later look compares opportunity by opportunity; every difference has exactly one cause,
+the first that applies in the order of `CAUSES`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crmbridge.attribution.credit import credit_column, credits_sql
+from crmbridge.attribution.journeys import Scenario
+from crmbridge.attribution.ledger import with_money
+from crmbridge.attribution.models import Model
+from crmbridge.attribution.result import MONEY
+from crmbridge.errors import SettingsError
+
+CAUSES = {
+    "newly_won": "the opportunity was not won in this period before",
+    "no_longer_won": "the opportunity is no longer won in this period: reopened, moved, or deleted",
+    "amount": "its amount, currency or exchange rate changed",
+    "role_by_crmbridge": "crmbridge added a person",
+    "role_by_people": "people were added or removed in the CRM",
+    "touch": "touches of its people were added, removed or dated otherwise",
+    "calculation": "the settings or the models changed, or what Markov models learned",
+}
+"""Why credit of a frozen period moved, in the order in which causes are tried."""
+
+CREDITS = pa.schema(
+    [
+        ("opportunity_id", pa.string()),
+        ("model", pa.string()),
+        ("campaign_id", pa.string()),
+        ("currency", pa.string()),
+        ("credit", MONEY),
+    ]
+)
+BASIS = pa.schema(
+    [
+        ("opportunity_id", pa.string()),
+        ("currency", pa.string()),
+        ("amount", MONEY),
+        ("people", pa.string()),
+        ("own_people", pa.string()),
+        ("touches", pa.string()),
+    ]
+)
+RESTATEMENT = pa.schema(
+    [
+        ("model", pa.string()),
+        ("campaign_id", pa.string()),
+        ("name", pa.string()),
+        ("currency", pa.string()),
+        ("cause", pa.string()),
+        ("opportunities", pa.int64()),
+        ("frozen", MONEY),
+        ("now", MONEY),
+        ("difference", MONEY),
+    ]
+)
+
+_PERIOD = re.compile(r"(\d{4})(?:-(?:Q([1-4])|(0[1-9]|1[0-2])))?")
+
+
+@dataclass(frozen=True)
+class Period:
+    """A month, a quarter or a year of closes.
+
+    Attributes:
+        name: `2026-03`, `2026-Q1` or `2026`.
+        first, last: months, inclusive, as `2026-03`.
+    """
+
+    name: str
+    first: str
+    last: str
+
+    @classmethod
+    def parse(cls, text: str) -> Period:
+        """Read a period.
+
+        Raises:
+            SettingsError: it is none.
+        """
+        found = _PERIOD.fullmatch(text.strip().upper())
+        if found is None:
+            raise SettingsError(f"{text!r} is not a period", hint="a month 2026-03, a quarter 2026-Q1, or a year 2026")
+        year, quarter, month = found.groups()
+        if month:
+            return cls(found.group(), f"{year}-{month}", f"{year}-{month}")
+        if quarter:
+            return cls(found.group(), f"{year}-{3 * int(quarter) - 2:02d}", f"{year}-{3 * int(quarter):02d}")
+        return cls(year, f"{year}-01", f"{year}-12")
+
+
+@dataclass(frozen=True)
+class Books:
+    """What is kept of a period.
+
+    Attributes:
+        credits: opportunity_id, model, campaign_id, currency, credit.
+        basis: per won opportunity of the period its currency, amount, and as sorted text its people (ids of contacts
+            with a role), those whom crmbridge linked, and its touches (campaign and second).
+    """
+
+    credits: pa.Table
+    basis: pa.Table
+
+
+_MINE = "d.state = 'won' AND d.month BETWEEN $first AND $last"
+
+_CREDITS = """
+    SELECT d.opportunity_id, c.model, c.channel AS campaign_id, d.currency, sum(c.credit::HUGEINT * d.step) AS ten_thousandths
+    FROM (UNPIVOT (SELECT path_key, channel, {columns} FROM ({shared})) ON {columns} INTO NAME model VALUE credit) c
+    JOIN {standing} d ON d.opportunity_key = c.path_key
+    WHERE {mine} GROUP BY d.opportunity_id, c.model, c.channel, d.currency HAVING ten_thousandths <> 0
+    ORDER BY ALL
+"""
+
+_BASIS = """
+    WITH mine AS (SELECT * FROM {standing} d WHERE {mine}),
+    people AS (
+        SELECT opportunity_key, string_agg(DISTINCT contact_id, ' ' ORDER BY contact_id) AS people,
+            string_agg(DISTINCT contact_id, ' ' ORDER BY contact_id) FILTER (is_own) AS own_people
+        FROM (SELECT r.opportunity_key, r.contact_id, r.role_id IN (SELECT role_id FROM own_role_ids) AS is_own FROM all_roles r)
+        GROUP BY opportunity_key
+    ), touched AS (
+        SELECT path_key, string_agg(channel || '@' || occurred_s, ' ' ORDER BY occurred_s, channel) AS touches
+        FROM {touches} GROUP BY path_key
+    )
+    SELECT m.opportunity_id, m.currency,
+        coalesce(m.value_minor::HUGEINT * m.step, (m.amount * 10000)::HUGEINT) AS ten_thousandths,
+        coalesce(p.people, '') AS people, coalesce(p.own_people, '') AS own_people, coalesce(t.touches, '') AS touches
+    FROM mine m LEFT JOIN people p USING (opportunity_key) LEFT JOIN touched t ON t.path_key = m.opportunity_key
+    ORDER BY m.opportunity_id
+"""
+
+_RESTATEMENT = """
+    WITH opportunities AS (
+        SELECT coalesce(b.opportunity_id, n.opportunity_id) AS opportunity_id, CASE
+            WHEN b.opportunity_id IS NULL THEN 'newly_won'
+            WHEN n.opportunity_id IS NULL THEN 'no_longer_won'
+            WHEN b.amount IS DISTINCT FROM n.amount OR b.currency IS DISTINCT FROM n.currency THEN 'amount'
+            WHEN b.people <> n.people AND b.own_people <> n.own_people THEN 'role_by_crmbridge'
+            WHEN b.people <> n.people THEN 'role_by_people'
+            WHEN b.touches <> n.touches THEN 'touch'
+            ELSE 'calculation' END AS cause
+        FROM basis_before b FULL JOIN basis_now n USING (opportunity_id)
+    ), both_credits AS (
+        SELECT coalesce(b.opportunity_id, n.opportunity_id) AS opportunity_id, coalesce(b.model, n.model) AS model,
+            coalesce(b.campaign_id, n.campaign_id) AS campaign_id, coalesce(b.currency, n.currency) AS currency,
+            coalesce(b.credit, 0)::DECIMAL(38, 4) AS frozen, coalesce(n.credit, 0)::DECIMAL(38, 4) AS now
+        FROM credits_before b FULL JOIN credits_now n ON n.opportunity_id = b.opportunity_id AND n.model = b.model
+            AND n.campaign_id = b.campaign_id AND n.currency IS NOT DISTINCT FROM b.currency
+    )
+    SELECT c.model, c.campaign_id, any_value(k.name) AS name, c.currency, o.cause, count(*) AS opportunities,
+        sum(c.frozen) AS frozen, sum(c.now) AS now, (sum(c.now) - sum(c.frozen))::DECIMAL(38, 4) AS difference
+    FROM both_credits c JOIN opportunities o USING (opportunity_id)
+    LEFT JOIN resolved.campaigns k ON k.campaign_id = c.campaign_id
+    WHERE c.frozen <> c.now
+    GROUP BY c.model, c.campaign_id, c.currency, o.cause
+    ORDER BY c.model, abs(difference) DESC, c.campaign_id, o.cause, c.currency
+"""
+
+
+def books(
+    connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequence[Model], period: Period, *, parts: dict[str, str]
+) -> Books:
+    """Take down a period as it is.
+
+    Args:
+        connection: after `roi.earn`; with the tables `all_roles` (opportunity_key, contact_id, role_id) and
+            `own_role_ids` (role_id).
+        scenario: as it is.
+        models: as they were given to `earn`.
+        period: of the closes.
+        parts: as they were given to `earn`.
+    """
+    months = {"first": period.first, "last": period.last}
+    shared = credits_sql(connection, models, places=f'"{scenario.name}_places"', parts=parts)
+    columns = ", ".join(f'"{credit_column(model)}"' for model in models)
+    named = {"standing": scenario.standing, "touches": scenario.touches, "mine": _MINE}
+    credited = connection.execute(_CREDITS.format(columns=columns, shared=shared, **named), months).to_arrow_table()
+    names = pc.replace_substring_regex(credited["model"], "^credit__", "")
+    credited = credited.set_column(credited.column_names.index("model"), "model", names)
+    basis = connection.execute(_BASIS.format(**named), months).to_arrow_table()
+    return Books(
+        with_money(credited, CREDITS, money={"credit": "ten_thousandths"}),
+        with_money(basis, BASIS, money={"amount": "ten_thousandths"}),
+    )
+
+
+def restate(connection: duckdb.DuckDBPyConnection, before: Books, now: Books) -> pa.Table:
+    """Compare a frozen period with how it stands now.
+
+    Returns:
+        A table of the schema `RESTATEMENT`: one row per model, campaign, currency and cause, the largest difference first; equal
+        credits are left out, so that nothing changed gives no rows. Only models that were frozen are compared.
+    """
+    compared = pc.is_in(now.credits["model"], pc.unique(before.credits["model"]))
+    tables = {
+        "credits_before": before.credits,
+        "credits_now": now.credits.filter(compared),
+        "basis_before": before.basis,
+        "basis_now": now.basis,
+    }
+    for name, table in tables.items():
+        connection.register("given", table)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM given")
+        connection.unregister("given")
+    found = connection.execute(_RESTATEMENT).to_arrow_table()
+    return with_money(found, RESTATEMENT)
