@@ -392,7 +392,7 @@ def test_roles_can_be_hidden_for_proof(pulled):
 
 def test_frames_from_tables_fill_in_what_is_left_out():
     frames = frames_from_tables({"people": pa.table({"person_key": pa.array([1], pa.int32()), "contacts": [1], "leads": [0]})})
-    assert frames.people.collect().to_native().to_pylist() == [{"person_key": 1, "contacts": 1, "leads": 0}]
+    assert frames.people.collect().to_native().to_pylist() == [{"person_key": 1, "contacts": 1, "leads": 0, "created_s": None}]
     assert frames.roles.collect().shape == (0, 7)
     with pytest.raises(ValueError, match=r"\['person'\]"):
         frames_from_tables({"person": pa.table({})})

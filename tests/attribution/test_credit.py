@@ -1,0 +1,199 @@
+"""Every preset against cases worked out by hand, and what must hold for all of them."""
+
+import random
+
+import narwhals as nw
+import pytest
+from crediting import DAY, one_path, share
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crmbridge.attribution.models import PRESETS, Anchor, Model, Strategy
+
+SEVEN = [0, 1, 2, 3, 4, 5, 6]
+# Lead created on day 2, opportunity on day 4 (a little later than the touch), closed on day 100; value 1,000.00 in cents.
+CASES = {
+    "first": {1: [100_000], 2: [100_000, 0], 3: [100_000, 0, 0], 7: [100_000, 0, 0, 0, 0, 0, 0]},
+    "last": {1: [100_000], 2: [0, 100_000], 3: [0, 0, 100_000], 7: [0, 0, 0, 0, 0, 0, 100_000]},
+    "linear": {
+        1: [100_000],
+        2: [50_000, 50_000],
+        3: [33_333, 33_333, 33_334],
+        # Up to the k-th touch, whole cents of k sevenths: 14285, 28571, 42857, 57142, 71428, 85714, 100000.
+        7: [14_285, 14_286, 14_286, 14_285, 14_286, 14_286, 14_286],
+    },
+    # One touch holds everything. Two: first 40, lead creation on the second touch 40, nobody else: half each.
+    # Three: the third day is the lead's; the one between has the 20. Seven: 40 first, 40 third, 20 among five.
+    "u_hubspot": {
+        1: [100_000],
+        2: [50_000, 50_000],
+        3: [40_000, 20_000, 40_000],
+        7: [40_000, 4_000, 40_000, 4_000, 4_000, 4_000, 4_000],
+    },
+    "u_marketo": {1: [100_000], 2: [50_000, 50_000], 3: [50_000, 0, 50_000], 7: [50_000, 0, 50_000, 0, 0, 0, 0]},
+    "u_adobe": {
+        1: [100_000],
+        2: [50_000, 50_000],
+        3: [40_000, 20_000, 40_000],
+        7: [40_000, 4_000, 4_000, 4_000, 4_000, 4_000, 40_000],
+    },
+    # Two: 30 first; lead and opportunity creation both on the second, 60: 1/3 and 2/3. Three: the third holds lead and
+    # opportunity, the second the rest. Seven: first, third and fifth 30 each, four others share 10.
+    "w": {
+        1: [100_000],
+        2: [33_333, 66_667],
+        3: [30_000, 10_000, 60_000],
+        7: [30_000, 2_500, 30_000, 2_500, 30_000, 2_500, 2_500],
+    },
+    # Four anchors of 22.5; two: 1/4 and 3/4. Three: 22.5, rest 10, and 67.5 on the last. Seven: others share 10 by three.
+    "full_path": {
+        1: [100_000],
+        2: [25_000, 75_000],
+        3: [22_500, 10_000, 67_500],
+        7: [22_500, 3_333, 22_500, 3_333, 22_500, 3_334, 22_500],
+    },
+    "j_adobe": {
+        1: [100_000],
+        2: [25_000, 75_000],
+        3: [20_000, 20_000, 60_000],
+        7: [20_000, 4_000, 4_000, 4_000, 4_000, 4_000, 60_000],
+    },
+    "inverse_j_adobe": {
+        1: [100_000],
+        2: [75_000, 25_000],
+        3: [60_000, 20_000, 20_000],
+        7: [60_000, 4_000, 4_000, 4_000, 4_000, 4_000, 20_000],
+    },
+    "shapley": {1: [100_000], 2: [50_000, 50_000], 3: [33_333, 33_333, 33_334]},
+}
+SALESFORCE = {"salesforce_first": "first", "salesforce_last": "last", "salesforce_even": "linear"}
+
+
+@pytest.mark.parametrize(("name", "touches"), [(name, n) for name, cases in CASES.items() for n in cases])
+def test_presets_as_worked_out_by_hand(name, touches):
+    found = one_path(PRESETS[name], SEVEN[:touches], value=100_000, lead=2.5, opportunity=4.5)
+    assert found == CASES[name][touches]
+
+
+@pytest.mark.parametrize("touches", [1, 2, 3, 7])
+@pytest.mark.parametrize(("name", "same"), SALESFORCE.items())
+def test_salesforce_models_are_plain_ones(name, same, touches):
+    assert one_path(PRESETS[name], SEVEN[:touches], value=100_000) == CASES[same][touches]
+
+
+def test_decay_halves_with_every_half_life_before_the_last_touch():
+    # 14, 7 and 0 days before the last: 1/4, 1/2, 1 of 1.75.
+    assert one_path(PRESETS["time_decay"], [0, 7, 14], value=700) == [100, 200, 400]
+
+
+def test_a_missing_anchor_leaves_its_share_to_the_rest_in_proportion():
+    # W without lead and opportunity creation: 30 first and 10 rest over two: 75 %, 12.5 %, 12.5 %.
+    assert one_path(PRESETS["w"], [0, 1, 2], value=800) == [600, 100, 100]
+    # The lead was created before any touch: that anchor is missing, too. Only opportunity creation (day 1.5) is there.
+    assert one_path(PRESETS["w"], [0, 1, 2], value=700, lead=-1, opportunity=1.5) == [300, 300, 100]
+    # Open: no close. Full path then has first 22.5, lead 22.5 and 10 for the one between.
+    assert one_path(PRESETS["full_path"], [0, 1, 2], value=550, lead=2, close=None) == [225, 100, 225]
+
+
+def test_no_anchor_and_no_rest_shares_evenly_so_that_nothing_is_lost():
+    only_lead = Model("only_lead", "", "", anchors={Anchor.LEAD_CREATED: 1})
+    assert one_path(only_lead, [0, 1], value=101) == [50, 51]
+
+
+def test_anchors_on_one_touch_add_up():
+    # First touch, lead and opportunity creation all on the first: 90 there, 10 on the other.
+    assert one_path(PRESETS["w"], [0, 5], value=1000, lead=1, opportunity=2) == [900, 100]
+
+
+def test_touches_in_the_same_second_have_a_fixed_order():
+    assert one_path(PRESETS["first"], [3, 3, 3]) == [1000, 0, 0]
+    assert one_path(PRESETS["last"], [3, 3, 3]) == [0, 0, 1000]
+
+
+def test_the_exact_second_of_an_anchor_counts():
+    assert one_path(PRESETS["u_marketo"], [0, 2, 4], lead=2) == [500, 500, 0]
+
+
+def test_shapley_gives_each_campaign_the_same_however_often_it_touched():
+    assert one_path(PRESETS["shapley"], [0, 1, 2, 3], channels="aaab") == [500, 0, 0, 500]
+
+
+def test_weights_by_contact_role():
+    linear = Model("by_role", "", "", rest=1, role_weights={"Decision Maker": 300, "Assistant": 0})
+    assert one_path(linear, [0, 1, 2], value=400, roles={0: "Decision Maker", 1: "Assistant"}) == [300, 0, 100]
+
+
+def test_markov_parts_share_by_campaign():
+    markov = Model("chain", "", "", Strategy.MARKOV)
+    touches = [{"path_key": 1, "touch_key": n, "channel": c, "occurred_s": n} for n, c in enumerate("abz")]
+    found = share(touches, [{"path_key": 1, "value_minor": 900}], [markov], parts={"chain": {"a": 600_000, "b": 300_000}})
+    assert [found[1, n]["chain"] for n in range(3)] == [600, 300, 0]
+
+
+def test_a_model_of_ones_own_is_an_expression():
+    own = Model("early", "", "", Strategy.OWN, expression=lambda: nw.col("touches") - nw.col("rank"))
+    assert one_path(own, [0, 1, 2], value=300) == [200, 100, 0]
+
+
+def test_negative_amounts_are_shared_like_positive_ones_and_zero_is_zero():
+    assert one_path(PRESETS["linear"], [0, 1, 2], value=-1000) == [-333, -333, -334]
+    assert one_path(PRESETS["w"], [0, 1, 2], value=0, lead=1) == [0, 0, 0]
+
+
+def test_huge_amounts_and_many_touches_do_not_overflow():
+    models = [PRESETS[name] for name in ("full_path", "time_decay", "linear", "shapley")]
+    touches = [{"path_key": 1, "touch_key": n, "channel": f"c{n % 7}", "occurred_s": n * 60} for n in range(100_000)]
+    path = {"path_key": 1, "value_minor": 10**17 + 1, "lead_created_s": 9_999, "opportunity_created_s": 999_999, "close_s": 10**8}
+    found = share(touches, [path], models)
+    for model in models:
+        credits = [credit[model.name] for credit in found.values()]
+        assert sum(credits) == 10**17 + 1
+        assert min(credits) >= 0
+
+
+def worlds():
+    touch = st.tuples(st.integers(0, 3), st.integers(0, 5 * DAY), st.sampled_from("abc"))
+    moment = st.one_of(st.none(), st.integers(-DAY, 6 * DAY))
+    return st.tuples(
+        st.lists(touch, min_size=1, max_size=12),
+        st.lists(st.tuples(st.integers(-(10**6), 10**6), moment, moment, moment), min_size=4, max_size=4),
+    )
+
+
+HEURISTIC = [model for model in PRESETS.values() if model.strategy is not Strategy.MARKOV]
+
+
+def made(world):
+    touches = [
+        {"path_key": path, "touch_key": number, "channel": channel, "occurred_s": second}
+        for number, (path, second, channel) in enumerate(world[0])
+    ]
+    names = ("value_minor", "lead_created_s", "opportunity_created_s", "close_s")
+    paths = [{"path_key": key, **dict(zip(names, row, strict=True))} for key, row in enumerate(world[1])]
+    return touches, paths
+
+
+@settings(max_examples=40, deadline=None)
+@given(worlds(), st.randoms(use_true_random=False))
+def test_credits_sum_to_the_value_in_any_order_of_rows(world, shuffler):
+    touches, paths = made(world)
+    found = share(touches, paths, HEURISTIC)
+    for path in paths:
+        mine = [credit for (key, _), credit in found.items() if key == path["path_key"]]
+        for model in HEURISTIC:
+            if mine:
+                assert sum(credit[model.name] for credit in mine) == path["value_minor"]
+                assert all(credit[model.name] * path["value_minor"] >= 0 for credit in mine)
+    shuffled = random.Random(shuffler.random()).sample(touches, len(touches))
+    assert share(shuffled, paths[::-1], HEURISTIC) == found
+
+
+@settings(max_examples=25, deadline=None)
+@given(worlds())
+def test_every_credit_is_within_one_unit_of_its_exact_share(world):
+    touches, paths = made(world)
+    large = [{**path, "value_minor": path["value_minor"] * 1000} for path in paths]
+    small_found, large_found = share(touches, paths, HEURISTIC), share(touches, large, HEURISTIC)
+    for key, credit in small_found.items():
+        for model in HEURISTIC:
+            assert abs(large_found[key][model.name] / 1000 - credit[model.name]) <= 1.001
