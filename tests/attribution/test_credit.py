@@ -146,9 +146,9 @@ def test_huge_amounts_and_many_touches_do_not_overflow():
     path = {"path_key": 1, "value_minor": 10**17 + 1, "lead_created_s": 9_999, "opportunity_created_s": 999_999, "close_s": 10**8}
     found = share(touches, [path], models)
     for model in models:
-        credits = [credit[model.name] for credit in found.values()]
-        assert sum(credits) == 10**17 + 1
-        assert min(credits) >= 0
+        given = [credit[model.name] for credit in found.values()]
+        assert sum(given) == 10**17 + 1
+        assert min(given) >= 0
 
 
 def worlds():
