@@ -36,6 +36,7 @@ from crmbridge.attribution.roi import (
     spread_by_threshold,
 )
 from crmbridge.attribution.settings import AttributionSettings
+from crmbridge.errors import SettingsError
 
 _LONGEST_JOURNEY = 12
 _JOURNEYS = f"""
@@ -96,6 +97,9 @@ def attribute(
         time_zone: of the organisation, an IANA name.
         most_journeys: how many of the most frequent journeys to list.
         stage: told what is being computed.
+
+    Raises:
+        SettingsError: the data are not enough for any of the models.
     """
     day = as_of.astimezone(ZoneInfo(time_zone)).date()
     stage("opportunities and touches")
@@ -127,7 +131,7 @@ def attribute(
         settings=settings,
         models=tuple(ModelInfo(model.name, model.label, model.note) for model in taken),
         skipped_models=skipped,
-        notes=_notes(connection, circular, settings),
+        notes=_notes(connection, circular, settings, is_planned=planned is not None),
         scenarios=tuple(scenario.name for scenario in scenarios),
         plan_id=planned.plan_id if planned else None,
         credits=credits_all,
@@ -177,7 +181,7 @@ def take_down(
     taken, _ = _fit(connection, models, scenario)
     parts = _parts(connection, taken, scenario)
     earn(connection, scenario, taken, parts=parts)
-    return books(connection, scenario, taken, period, parts=parts)
+    return books(connection, scenario, taken, period, parts=parts, settings=settings)
 
 
 def _keep(connection: duckdb.DuckDBPyConnection, name: str, frame: nw.LazyFrame[Any]) -> None:
@@ -196,7 +200,11 @@ def _imagine(connection: duckdb.DuckDBPyConnection, name: str, condition: str, s
 def _fit(
     connection: duckdb.DuckDBPyConnection, models: Sequence[Model], scenario: Scenario
 ) -> tuple[list[Model], dict[str, str]]:
-    """The models that the data are enough for, and why not the others."""
+    """The models that the data are enough for, and why not the others.
+
+    Raises:
+        SettingsError: none of them is.
+    """
     rows = connection.execute(
         f"""SELECT count(*) FILTER (p.state = 'won'), count(*) FILTER (p.state = 'lost') FROM {scenario.paths} p
         SEMI JOIN {scenario.touches} USING (path_key)"""
@@ -206,7 +214,12 @@ def _fit(
         return list(models), {}
     reason = f"needs {LEAST_JOURNEYS} won and {LEAST_JOURNEYS} lost opportunities with touches; there are {won:,} and {lost:,}"
     skipped = {model.name: reason for model in models if model.strategy is Strategy.MARKOV}
-    return [model for model in models if model.name not in skipped], skipped
+    taken = [model for model in models if model.name not in skipped]
+    if not taken:
+        raise SettingsError(
+            f"no attribution model is left: {models[0].name} {reason}", hint="name another beside it, such as linear"
+        )
+    return taken, skipped
 
 
 def _parts(connection: duckdb.DuckDBPyConnection, models: Sequence[Model], scenario: Scenario) -> dict[str, str]:
@@ -249,7 +262,7 @@ def _by_threshold(
 
 
 def _without_campaigns(connection: duckdb.DuckDBPyConnection, planned: Planned | None, settings: AttributionSettings) -> pa.Table:
-    if planned is None:
+    if planned is None or _is_unknown_without_campaigns(connection):
         return WITHOUT_CAMPAIGN_EVIDENCE.empty_table()
     _imagine(connection, "without_campaigns", f"confidence_without_campaign >= {planned.threshold!r}", settings)
     columns = {AS_IS: AS_IS, AS_IF_APPLIED: AS_IF_APPLIED, "without_campaigns": "without_campaign_evidence"}
@@ -263,18 +276,25 @@ def _without_campaigns(connection: duckdb.DuckDBPyConnection, planned: Planned |
     )
 
 
-def _notes(connection: duckdb.DuckDBPyConnection, circular: int, settings: AttributionSettings) -> tuple[str, ...]:
+def _is_unknown_without_campaigns(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether there are planned roles, and nobody knows how sure they are without campaign evidence."""
+    rows = connection.execute("SELECT count(*) > 0 AND count(confidence_without_campaign) = 0 FROM imagined_roles").fetchall()
+    return bool(rows[0][0])
+
+
+def _notes(
+    connection: duckdb.DuckDBPyConnection, circular: int, settings: AttributionSettings, *, is_planned: bool
+) -> tuple[str, ...]:
     notes = []
+    if is_planned and _is_unknown_without_campaigns(connection):
+        notes.append("the candidates beside the plan are gone: what would be attributed without campaign evidence is not known")
     if circular:
         notes.append(f"{circular:,} campaigns are their own ancestors; they count as roots of the hierarchy")
     if settings.currency is None:
-        ((apart,),) = connection.execute(
-            """SELECT count(*) FROM spent WHERE cost IS NOT NULL AND EXISTS (
-                SELECT 1 FROM as_is_earned e WHERE e.channel = spent.channel AND e.currency IS DISTINCT FROM spent.currency)"""
-        ).fetchall()
+        ((apart,),) = connection.execute("SELECT count(DISTINCT channel) FROM as_is_apart").fetchall()
         if apart:
             notes.append(
-                f"{apart:,} campaigns have cost and credit in different currencies: their ROI is undefined there; "
+                f"{apart:,} campaigns have cost and credit in different currencies: their ROI is undefined; "
                 "[attribution] currency converts everything to one"
             )
     else:

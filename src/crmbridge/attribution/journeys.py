@@ -87,9 +87,8 @@ _PATHS = """
             USING (person_key) GROUP BY l.opportunity_key
     )
     SELECT s.opportunity_key AS path_key, coalesce(s.value_minor, 0) AS value_minor, o.lead_created_s,
-        s.created_s AS opportunity_created_s, s.close_s, s.state
+        s.created_s AS opportunity_created_s, s.close_s, s.state, s.state <> 'lost' AND s.residual = 'attributed' AS earns
     FROM "{scenario}_standing" s LEFT JOIN oldest o USING (opportunity_key)
-    WHERE s.residual = 'attributed' OR s.state = 'lost'
 """
 
 
@@ -120,7 +119,7 @@ class Scenario:
 
     @property
     def paths(self) -> str:
-        """path_key, value_minor, the anchors' moments, state."""
+        """path_key, value_minor, the anchors' moments, state, earns: whether its amount is shared out; lost ones only teach."""
         return f'"{self.name}_paths"'
 
 

@@ -7,6 +7,7 @@ proportion; several anchors on one touch add up there; where there are no other 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,9 +21,12 @@ from crmbridge.errors import PluginError, SettingsError
 
 GROUP = "crmbridge.attribution_models"
 DAY_S = 86_400
+_NAME = re.compile("[a-z][a-z0-9_]*")
+_MOST_WEIGHT = 1_000_000
+_MOST_ORDER = 4
 
 WeightExpression = Callable[[], nw.Expr]
-"""Gives an integer weight per touch from the columns that `credit.positioned` documents."""
+"""Gives a whole weight per touch from the columns of `credit.place_touches`; less than 0 and null count as 0, most is 10**12."""
 
 
 class Anchor(StrEnum):
@@ -80,6 +84,27 @@ class Model:
     role_weights: Mapping[str, int] = field(default_factory=dict)
     order: int = 1
     expression: WeightExpression | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be computed.
+
+        Raises:
+            SettingsError: see the message.
+        """
+        if not _NAME.fullmatch(self.name):
+            raise SettingsError(f"{self.name!r} is no name for an attribution model", hint="lower_snake_case, such as my_model")
+        weights = (self.rest, *self.anchors.values(), *self.role_weights.values())
+        if any(weight < 0 or weight != int(weight) or weight > _MOST_WEIGHT for weight in weights):
+            raise self._refused(f"has a weight that is not a whole number from 0 to {_MOST_WEIGHT:,}")
+        if not 0 < self.half_life_days < math.inf:
+            raise self._refused(f"has a half-life of {self.half_life_days} days; it must be more than 0, and finite")
+        if not 1 <= self.order <= _MOST_ORDER:
+            raise self._refused(f"has order {self.order}; allowed: 1 to {_MOST_ORDER}")
+        if (self.strategy is Strategy.OWN) != (self.expression is not None):
+            raise self._refused("needs both Strategy.OWN and an expression, or neither")
+
+    def _refused(self, why: str) -> SettingsError:
+        return SettingsError(f"the attribution model {self.name!r} {why}")
 
     def reduced(self) -> tuple[dict[Anchor, int], int]:
         """The same ratios in the smallest whole numbers: anchors, rest."""
@@ -187,6 +212,8 @@ def chosen_models(settings: AttributionSettings, *, extra: Iterable[Model] = ())
         )
     plugins = {point.name: point for point in entry_points(group=GROUP)}
     own = list(extra)
+    if any(not isinstance(model, Model) for model in own):
+        raise SettingsError("a model given in a script must be a Model", hint="names belong into [attribution] models")
     named = [_named(name, known, plugins) for name in settings.models]
     names = [model.name for model in (*named, *own)]
     if doubles := sorted({name for name in names if names.count(name) > 1}):

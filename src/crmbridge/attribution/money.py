@@ -16,23 +16,36 @@ PLACES = 4
 
 _LARGEST_MINOR = 9 * 10**17
 """Larger amounts are typing errors; they would not fit either."""
+_LARGEST_CONVERTED = 10**20
+"""In ten-thousandths: what rates of up to a million units do not carry beyond 128 bits."""
 
-# Units of each currency per unit of its base, on each day that is asked for; the base itself counts one.
+# How much of the reporting currency a unit of each currency is, on each day that is asked for: `into / out_of`. Where
+# dates count, a rate for all time is not mixed with dated ones; of several bases the reporting currency is the first choice.
 _RATES = """
     CREATE OR REPLACE TEMP TABLE attribution_rates AS
     WITH asked AS (
         SELECT DISTINCT currency, day FROM ({asked})
         UNION SELECT DISTINCT $report, day FROM ({asked})
+    ), given AS (
+        SELECT *, valid_from IS NULL AND valid_until IS NULL AS is_undated FROM resolved.exchange_rates
+        WHERE currency <> base_currency
     ), rates AS (
-        SELECT currency, base_currency, rate, valid_from, valid_until FROM resolved.exchange_rates
+        SELECT currency, base_currency, rate, valid_from, valid_until FROM given
+        QUALIFY {may_mix} OR NOT is_undated OR bool_and(is_undated) OVER (PARTITION BY currency, base_currency)
         UNION ALL
         SELECT DISTINCT base_currency, base_currency, 1::DECIMAL(28, 12), NULL::DATE, NULL::DATE FROM resolved.exchange_rates
+    ), held AS (
+        SELECT a.currency, a.day, r.base_currency, (r.rate::DECIMAL(38, 12) * 1000000000000)::HUGEINT AS rate_e12
+        FROM asked a JOIN rates r ON r.currency = a.currency
+            AND coalesce(r.valid_from <= {held}, true) AND coalesce({held} < r.valid_until, true)
+        QUALIFY row_number() OVER (PARTITION BY a.currency, a.day, r.base_currency
+            ORDER BY r.valid_from DESC NULLS LAST, r.rate) = 1
     )
-    SELECT a.currency, a.day, r.base_currency, (r.rate::DECIMAL(38, 12) * 1000000000000)::HUGEINT AS rate_e12
-    FROM asked a JOIN rates r ON r.currency = a.currency
-        AND coalesce(r.valid_from <= {held}, true) AND coalesce({held} < r.valid_until, true)
-    QUALIFY row_number() OVER (PARTITION BY a.currency, a.day, r.base_currency
-        ORDER BY r.valid_from DESC NULLS LAST, r.rate) = 1
+    SELECT here.currency, here.day, there.rate_e12 AS into_e12, here.rate_e12 AS out_of_e12
+    FROM held here JOIN held there ON there.currency = $report AND there.day = here.day
+        AND there.base_currency = here.base_currency
+    QUALIFY row_number() OVER (PARTITION BY here.currency, here.day
+        ORDER BY here.base_currency <> $report, here.base_currency <> here.currency, here.base_currency) = 1
 """
 
 # Half to even, of whole numbers: numerator and denominator are positive.
@@ -59,7 +72,7 @@ _VALUES = """
     )
     SELECT * EXCLUDE (ten_thousandths, known_currency, minor_step, step_of_same, value_huge, currency),
         CASE WHEN abs(value_huge) <= {largest} THEN value_huge::BIGINT END AS value_minor,
-        CASE WHEN {is_same} OR value_huge IS NOT NULL OR amount IS NULL THEN {reported} ELSE known_currency END AS currency
+        CASE WHEN {is_same} OR abs(value_huge) <= {largest} OR amount IS NULL THEN {reported} ELSE known_currency END AS currency
     FROM rounded
 """
 
@@ -91,15 +104,14 @@ def _conversion(
 ) -> dict[str, str]:
     report = settings.currency or ""
     home = _home_currency(connection) or report
-    held = "a.day" if settings.rates is Rates.DATED else f"DATE '{as_of_day}'"
+    is_dated = settings.rates is Rates.DATED
+    held, may_mix = ("a.day", "false") if is_dated else (f"DATE '{as_of_day}'", "true")
     asked = f"SELECT coalesce(currency, '{home}') AS currency, day FROM ({source}) WHERE day IS NOT NULL"
-    connection.execute(_RATES.format(asked=asked, held=held), {"report": report})
+    connection.execute(_RATES.format(asked=asked, held=held, may_mix=may_mix), {"report": report})
     return {
-        "numerator": "abs(ten_thousandths) * there.rate_e12",
-        "denominator": "here.rate_e12 * minor_step",
-        "joins": f"""LEFT JOIN attribution_rates here ON here.currency = known_currency AND here.day = f.day
-            LEFT JOIN attribution_rates there ON there.currency = '{report}' AND there.day = f.day
-                AND there.base_currency = here.base_currency""",
+        "numerator": f"CASE WHEN abs(ten_thousandths) <= {_LARGEST_CONVERTED} THEN abs(ten_thousandths) * r.into_e12 END",
+        "denominator": "r.out_of_e12 * minor_step",
+        "joins": "LEFT JOIN attribution_rates r ON r.currency = known_currency AND r.day = f.day",
         "is_same": f"known_currency = '{report}'",
         "wanted": f"'{report}'",
         "reported": f"'{report}'",

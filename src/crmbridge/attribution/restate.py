@@ -20,18 +20,25 @@ from crmbridge.attribution.journeys import Scenario
 from crmbridge.attribution.ledger import with_money
 from crmbridge.attribution.models import Model
 from crmbridge.attribution.result import MONEY
+from crmbridge.attribution.settings import AttributionSettings
 from crmbridge.errors import SettingsError
 
 CAUSES = {
     "newly_won": "the opportunity was not won in this period before",
     "no_longer_won": "the opportunity is no longer won in this period: reopened, moved, or deleted",
     "amount": "its amount, currency or exchange rate changed",
-    "role_by_crmbridge": "crmbridge added a person",
+    "role_by_crmbridge": "people whom crmbridge linked were added, or are gone again",
     "role_by_people": "people were added or removed in the CRM",
+    "role_name": "the roles that its people have were named otherwise",
+    "creation_date": "it, or the first of its people, now counts as created at another time",
     "touch": "touches of its people were added, removed or dated otherwise",
     "calculation": "the settings or the models changed, or what Markov models learned",
 }
-"""Why credit of a frozen period moved, in the order in which causes are tried."""
+"""Why credit of a frozen period moved, in the order in which causes are tried.
+
+Where the settings of journeys and money differ from those of the freeze, amounts and touches cannot be compared: what they
+would explain is `calculation`.
+"""
 
 CREDITS = pa.schema(
     [
@@ -49,6 +56,8 @@ BASIS = pa.schema(
         ("amount", MONEY),
         ("people", pa.string()),
         ("own_people", pa.string()),
+        ("role_names", pa.string()),
+        ("creation", pa.string()),
         ("touches", pa.string()),
     ]
 )
@@ -66,6 +75,8 @@ RESTATEMENT = pa.schema(
     ]
 )
 
+_MODELS, _SETTINGS = b"crmbridge.models", b"crmbridge.settings"
+_DECISIVE = {"mode", "touches", "lookback_days", "currency", "rates"}
 _PERIOD = re.compile(r"(\d{4})(?:-(?:Q([1-4])|(0[1-9]|1[0-2])))?")
 
 
@@ -107,11 +118,25 @@ class Books:
     Attributes:
         credits: opportunity_id, model, campaign_id, currency, credit.
         basis: per won opportunity of the period its currency, amount, and as sorted text its people (ids of contacts
-            with a role), those whom crmbridge linked, and its touches (campaign and second).
+            with a role), those whom crmbridge linked, their roles, when it and the first of its people were created, and its
+            touches (campaign and second). Its metadata hold the models and the settings that it was taken down under.
     """
 
     credits: pa.Table
     basis: pa.Table
+
+    @property
+    def models(self) -> set[str]:
+        """The names of the models, also of those that gave no credit."""
+        return set(self._metadata(_MODELS).split())
+
+    @property
+    def settings(self) -> str:
+        """What of the settings decides over journeys and money."""
+        return self._metadata(_SETTINGS)
+
+    def _metadata(self, key: bytes) -> str:
+        return str((self.basis.schema.metadata or {}).get(key, b""), "utf-8")
 
 
 _MINE = "d.state = 'won' AND d.month BETWEEN $first AND $last"
@@ -128,8 +153,10 @@ _BASIS = """
     WITH mine AS (SELECT * FROM {standing} d WHERE {mine}),
     people AS (
         SELECT opportunity_key, string_agg(DISTINCT contact_id, ' ' ORDER BY contact_id) AS people,
-            string_agg(DISTINCT contact_id, ' ' ORDER BY contact_id) FILTER (is_own) AS own_people
-        FROM (SELECT r.opportunity_key, r.contact_id, r.role_id IN (SELECT role_id FROM own_role_ids) AS is_own FROM all_roles r)
+            string_agg(DISTINCT contact_id, ' ' ORDER BY contact_id) FILTER (is_own) AS own_people,
+            string_agg(DISTINCT contact_id || '=' || coalesce(role, ''), ' ' ORDER BY contact_id || '=' || coalesce(role, ''))
+                AS role_names
+        FROM (SELECT r.*, r.role_id IN (SELECT role_id FROM own_role_ids) AS is_own FROM all_roles r)
         GROUP BY opportunity_key
     ), touched AS (
         SELECT path_key, string_agg(channel || '@' || occurred_s, ' ' ORDER BY occurred_s, channel) AS touches
@@ -137,8 +164,10 @@ _BASIS = """
     )
     SELECT m.opportunity_id, m.currency,
         coalesce(m.value_minor::HUGEINT * m.step, (m.amount * 10000)::HUGEINT) AS ten_thousandths,
-        coalesce(p.people, '') AS people, coalesce(p.own_people, '') AS own_people, coalesce(t.touches, '') AS touches
+        coalesce(p.people, '') AS people, coalesce(p.own_people, '') AS own_people, coalesce(p.role_names, '') AS role_names,
+        concat(w.opportunity_created_s, ' ', w.lead_created_s) AS creation, coalesce(t.touches, '') AS touches
     FROM mine m LEFT JOIN people p USING (opportunity_key) LEFT JOIN touched t ON t.path_key = m.opportunity_key
+    LEFT JOIN {paths} w ON w.path_key = m.opportunity_key
     ORDER BY m.opportunity_id
 """
 
@@ -147,10 +176,12 @@ _RESTATEMENT = """
         SELECT coalesce(b.opportunity_id, n.opportunity_id) AS opportunity_id, CASE
             WHEN b.opportunity_id IS NULL THEN 'newly_won'
             WHEN n.opportunity_id IS NULL THEN 'no_longer_won'
-            WHEN b.amount IS DISTINCT FROM n.amount OR b.currency IS DISTINCT FROM n.currency THEN 'amount'
+            WHEN $is_comparable AND (b.amount IS DISTINCT FROM n.amount OR b.currency IS DISTINCT FROM n.currency) THEN 'amount'
             WHEN b.people <> n.people AND b.own_people <> n.own_people THEN 'role_by_crmbridge'
             WHEN b.people <> n.people THEN 'role_by_people'
-            WHEN b.touches <> n.touches THEN 'touch'
+            WHEN b.role_names <> n.role_names THEN 'role_name'
+            WHEN $is_comparable AND b.creation <> n.creation THEN 'creation_date'
+            WHEN $is_comparable AND b.touches <> n.touches THEN 'touch'
             ELSE 'calculation' END AS cause
         FROM basis_before b FULL JOIN basis_now n USING (opportunity_id)
     ), both_credits AS (
@@ -171,30 +202,36 @@ _RESTATEMENT = """
 
 
 def books(
-    connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequence[Model], period: Period, *, parts: dict[str, str]
+    connection: duckdb.DuckDBPyConnection,
+    scenario: Scenario,
+    models: Sequence[Model],
+    period: Period,
+    *,
+    parts: dict[str, str],
+    settings: AttributionSettings,
 ) -> Books:
     """Take down a period as it is.
 
     Args:
-        connection: after `roi.earn`; with the tables `all_roles` (opportunity_key, contact_id, role_id) and
+        connection: after `roi.earn`; with the tables `all_roles` (opportunity_key, contact_id, role, role_id) and
             `own_role_ids` (role_id).
         scenario: as it is.
         models: as they were given to `earn`.
         period: of the closes.
         parts: as they were given to `earn`.
+        settings: what was asked.
     """
     months = {"first": period.first, "last": period.last}
     shared = credits_sql(connection, models, places=f'"{scenario.name}_places"', parts=parts)
     columns = ", ".join(f'"{credit_column(model)}"' for model in models)
-    named = {"standing": scenario.standing, "touches": scenario.touches, "mine": _MINE}
+    named = {"standing": scenario.standing, "touches": scenario.touches, "paths": scenario.paths, "mine": _MINE}
     credited = connection.execute(_CREDITS.format(columns=columns, shared=shared, **named), months).to_arrow_table()
     names = pc.replace_substring_regex(credited["model"], "^credit__", "")
     credited = credited.set_column(credited.column_names.index("model"), "model", names)
-    basis = connection.execute(_BASIS.format(**named), months).to_arrow_table()
-    return Books(
-        with_money(credited, CREDITS, money={"credit": "ten_thousandths"}),
-        with_money(basis, BASIS, money={"amount": "ten_thousandths"}),
-    )
+    found = connection.execute(_BASIS.format(**named), months).to_arrow_table()
+    basis = with_money(found, BASIS, money={"amount": "ten_thousandths"})
+    under = {_MODELS: " ".join(model.name for model in models), _SETTINGS: settings.model_dump_json(include=_DECISIVE)}
+    return Books(with_money(credited, CREDITS, money={"credit": "ten_thousandths"}), basis.replace_schema_metadata(under))
 
 
 def restate(connection: duckdb.DuckDBPyConnection, before: Books, now: Books) -> pa.Table:
@@ -202,12 +239,12 @@ def restate(connection: duckdb.DuckDBPyConnection, before: Books, now: Books) ->
 
     Returns:
         A table of the schema `RESTATEMENT`: one row per model, campaign, currency and cause, the largest difference first; equal
-        credits are left out, so that nothing changed gives no rows. Only models that were frozen are compared.
+        credits are left out, so that nothing changed gives no rows. Only models of both, then and now, are compared.
     """
-    compared = pc.is_in(now.credits["model"], pc.unique(before.credits["model"]))
+    both = pa.array(sorted(before.models & now.models), pa.string())
     tables = {
-        "credits_before": before.credits,
-        "credits_now": now.credits.filter(compared),
+        "credits_before": before.credits.filter(pc.is_in(before.credits["model"], both)),
+        "credits_now": now.credits.filter(pc.is_in(now.credits["model"], both)),
         "basis_before": before.basis,
         "basis_now": now.basis,
     }
@@ -215,5 +252,5 @@ def restate(connection: duckdb.DuckDBPyConnection, before: Books, now: Books) ->
         connection.register("given", table)
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM given")
         connection.unregister("given")
-    found = connection.execute(_RESTATEMENT).to_arrow_table()
+    found = connection.execute(_RESTATEMENT, {"is_comparable": before.settings == now.settings}).to_arrow_table()
     return with_money(found, RESTATEMENT)

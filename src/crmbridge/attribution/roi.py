@@ -52,8 +52,15 @@ _SPENT = """
         FROM deals WHERE state <> 'lost'
     )
     SELECT c.campaign_id AS channel, c.name, c.type, c.parent_id, strftime(c.start_date, '%Y-%m') AS month,
-        coalesce(c.currency, sole.currency) AS currency, c.value_minor::HUGEINT * c.step AS cost
+        coalesce(c.currency, sole.currency) AS currency, c.value_minor::HUGEINT * c.step AS cost, c.amount IS NOT NULL AS has_cost
     FROM costs c, sole
+"""
+
+# Money was spent and money was won, and no rate tells how much the one is of the other: no ROI, also of what they are part of.
+_APART = """
+    CREATE OR REPLACE TEMP TABLE "{scenario}_apart" AS
+    SELECT DISTINCT s.channel FROM spent s JOIN "{scenario}_earned" e USING (channel)
+    WHERE s.has_cost AND e.state = 'won' AND (s.cost IS NULL OR e.currency IS DISTINCT FROM s.currency)
 """
 
 _PEOPLE = """
@@ -82,15 +89,23 @@ _LONG = """
 _ROI = """
     WITH long AS ({long}),
     models AS (SELECT DISTINCT place, model FROM ({models})),
-    keys AS (SELECT channel, currency FROM spent UNION SELECT channel, currency FROM "{scenario}_earned"),
+    own_keys AS (SELECT channel, currency FROM spent UNION SELECT channel, currency FROM "{scenario}_earned"),
+    -- A campaign has a row also in the currencies of those below it.
+    keys AS (
+        SELECT channel, currency, bool_or(is_own) AS is_own FROM (
+            SELECT *, true AS is_own FROM own_keys
+            UNION ALL SELECT t.above, k.currency, false FROM own_keys k JOIN campaign_tree t ON t.below = k.channel
+        ) GROUP BY channel, currency
+    ),
     earned AS (
         SELECT model, channel, currency, sum(credit) FILTER (state = 'won') AS won, sum(credit) FILTER (state = 'open') AS open
         FROM long GROUP BY model, channel, currency
     ),
     own AS (
-        SELECT m.place, m.model, k.channel, k.currency, s.name, s.type, s.month, s.parent_id,
+        SELECT m.place, m.model, k.channel, k.currency, k.is_own, s.name, s.type, s.month, s.parent_id,
             c.cost, coalesce(e.won, 0) AS won, coalesce(e.open, 0) AS open,
-            -- Counted once, beside the cost, or beside the only credit.
+            k.channel IN (FROM "{scenario}_apart") AS is_apart,
+            -- The same people beside every currency: they are no money, and are never summed over currencies.
             coalesce(p.members, 0) AS members, coalesce(p.responses, 0) AS responses, coalesce(p.leads, 0) AS leads
         FROM keys k CROSS JOIN models m
         LEFT JOIN spent s ON s.channel = k.channel
@@ -100,20 +115,23 @@ _ROI = """
     ),
     below AS (
         SELECT o.model, coalesce(t.above, o.channel) AS channel, o.currency, sum(o.cost) AS cost, sum(o.won) AS won,
-            sum(o.open) AS open
+            sum(o.open) AS open, bool_or(o.is_apart) AS is_apart
         FROM own o LEFT JOIN campaign_tree t ON t.below = o.channel GROUP BY ALL
     ),
     leveled AS (
         SELECT o.place, o.model, 'campaign' AS level, o.channel AS key, o.name, o.type, o.parent_id, o.currency, o.cost,
-            b.cost AS subtree_cost, o.won, o.open, b.won AS subtree_won, b.open AS subtree_open, o.members, o.responses, o.leads
+            b.cost AS subtree_cost, o.won, o.open, b.won AS subtree_won, b.open AS subtree_open, o.members, o.responses, o.leads,
+            o.is_apart, b.is_apart AS is_subtree_apart
         FROM own o JOIN below b ON b.model = o.model AND b.channel = o.channel AND b.currency IS NOT DISTINCT FROM o.currency
         UNION ALL
         SELECT place, model, 'type', type, type, type, NULL, currency, sum(cost), sum(cost), sum(won), sum(open), sum(won),
-            sum(open), sum(members), sum(responses), sum(leads) FROM own WHERE type IS NOT NULL
+            sum(open), sum(members), sum(responses), sum(leads), bool_or(is_apart), bool_or(is_apart)
+        FROM own WHERE type IS NOT NULL AND is_own
         GROUP BY place, model, type, currency
         UNION ALL
         SELECT place, model, 'month', month, month, NULL, NULL, currency, sum(cost), sum(cost), sum(won), sum(open), sum(won),
-            sum(open), sum(members), sum(responses), sum(leads) FROM own WHERE month IS NOT NULL
+            sum(open), sum(members), sum(responses), sum(leads), bool_or(is_apart), bool_or(is_apart)
+        FROM own WHERE month IS NOT NULL AND is_own
         GROUP BY place, model, month, currency
     ),
     counted AS (
@@ -121,8 +139,10 @@ _ROI = """
             coalesce(sum(opportunities) FILTER (state = 'won'), 0) AS won_opportunities
         FROM "{scenario}_influenced" GROUP BY level, key, currency
     )
-    SELECT '{scenario}' AS scenario, l.*, (l.won - l.cost)::DOUBLE / nullif(greatest(l.cost, 0), 0)::DOUBLE AS roi,
-        (l.subtree_won - l.subtree_cost)::DOUBLE / nullif(greatest(l.subtree_cost, 0), 0)::DOUBLE AS subtree_roi,
+    SELECT '{scenario}' AS scenario, l.*,
+        CASE WHEN l.cost > 0 AND NOT l.is_apart THEN (l.won - l.cost)::DOUBLE / l.cost::DOUBLE END AS roi,
+        CASE WHEN l.subtree_cost > 0 AND NOT l.is_subtree_apart
+            THEN (l.subtree_won - l.subtree_cost)::DOUBLE / l.subtree_cost::DOUBLE END AS subtree_roi,
         coalesce(c.opportunities, 0) AS opportunities, coalesce(c.won_opportunities, 0) AS won_opportunities,
         {per_lead} AS cost_per_lead, {per_response} AS cost_per_response, {per_opportunity} AS cost_per_opportunity,
         {per_won} AS cost_per_won
@@ -165,7 +185,7 @@ def earn(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequ
     """Share out every amount of a scenario.
 
     Makes `<scenario>_places` (see `credit.place_touches`), and `<scenario>_earned`: channel, state, month, currency,
-    opportunities and one column of ten-thousandths per model.
+    opportunities and one column of ten-thousandths per model; `<scenario>_influenced` and `<scenario>_apart` for `roi_table`.
 
     Args:
         connection: after `prepare_campaigns`.
@@ -173,7 +193,7 @@ def earn(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequ
         models: at least one.
         parts: what `credit.credits_sql` needs for Markov models.
     """
-    credited = f"(FROM {scenario.paths} WHERE state <> 'lost')"
+    credited = f"(FROM {scenario.paths} WHERE earns)"
     place_touches(connection, touches=scenario.touches, paths=credited, places=f"{scenario.name}_places")
     shared = credits_sql(connection, models, places=f'"{scenario.name}_places"', parts=parts)
     sums = ", ".join(f'sum("{credit_column(m)}"::HUGEINT * d.step) AS "{credit_column(m)}"' for m in models)
@@ -184,6 +204,7 @@ def earn(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequ
         GROUP BY c.channel, d.state, d.month, d.currency"""
     )
     connection.execute(_INFLUENCED.format(scenario=scenario.name, standing=scenario.standing))
+    connection.execute(_APART.format(scenario=scenario.name))
 
 
 def credits_table(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequence[Model]) -> pa.Table:

@@ -84,7 +84,7 @@ class AttributionSettings(BaseModel):
     models: tuple[str, ...] = Field(default=DEFAULT_MODELS, min_length=1)
     currency: Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")] | None = None
     rates: Rates = Rates.DATED
-    half_life_days: float = Field(default=7.0, gt=0)
+    half_life_days: float = Field(default=7.0, gt=0, allow_inf_nan=False)
     markov_order: int = Field(default=1, ge=1, le=4)
     thresholds: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.7, 0.9)
     custom: dict[Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]*$")], CustomModel] = {}
