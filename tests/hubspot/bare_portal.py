@@ -77,6 +77,7 @@ class BarePortal:
 
     def _read(self, inputs):
         assert len(inputs) <= 1_000
+        assert all(one["id"].isdigit() for one in inputs), "HubSpot refuses the whole call"
         results, errors = [], []
         for one in inputs:
             of_deal = sorted((contact, types) for (deal, contact), types in self.links.items() if deal == one["id"])

@@ -134,6 +134,26 @@ def test_two_labels_of_one_name_are_no_name(portal):
     assert codes(portal.write(put(1, 2, "Key"))) == ["LABEL_NOT_DEFINED"]
 
 
+def test_only_a_label_of_people_is_meant_by_its_name(portal):
+    real = portal.ask
+
+    def integrated(method, path, **given):
+        told = real(method, path, **given)
+        if path == "labels":
+            told["results"].append({"category": "INTEGRATOR_DEFINED", "typeId": 40, "label": "Key"})
+        return told
+
+    portal.ask = integrated
+    portal.write(put(1, 2, "Key"))
+    assert portal.links["1", "2"] == {UNLABELLED, user("Key")}
+
+
+def test_no_label_is_created_that_the_settings_do_not_name():
+    portal = BarePortal(primary_label="Boss")
+    assert codes(portal.write(put(1, 2, is_primary=True))) == ["LABEL_NOT_DEFINED"]
+    assert "Boss" not in portal.labels
+
+
 def test_a_label_is_created_only_where_the_settings_allow_it():
     portal = BarePortal(create_labels=("Economic Buyer", "Never Asked For"))
     assert portal.roles().names() == (*portal.labels, "Economic Buyer", "Never Asked For")
@@ -196,6 +216,23 @@ def test_a_new_primary_takes_the_mark_off_the_earlier_and_nothing_else():
     assert portal.names_of("1", "9") == {"Champion"}
 
 
+def test_the_primary_may_get_another_label_and_stays_the_primary(portal):
+    portal.options.primary_label = "Key"
+    portal.person_sets("1", "2", "Champion", "Key")
+    write = put(1, 2, "Blocker", is_primary=True, expected=portal.state("1", "2"))
+    assert outcomes(portal.write(write)) == ["applied"]
+    assert portal.names_of("1", "2") == {"Champion", "Key", "Blocker"}
+
+
+def test_only_our_label_is_taken_back_from_the_primary():
+    portal = BarePortal(replaces=False, primary_label="Key")
+    portal.person_sets("1", "2", "Champion", "Key")
+    write = put(1, 2, "Blocker", is_primary=True, expected=portal.state("1", "2"))
+    portal.meanwhile = lambda: portal.person_sets("1", "2", "Budget Holder")
+    assert outcomes(portal.write(write)) == ["conflict"]
+    assert portal.names_of("1", "2") == {"Champion", "Key", "Budget Holder"}
+
+
 def test_an_earlier_primary_stays_where_the_new_one_is_refused():
     portal = BarePortal(primary_label="Key", known_contacts={"9"})
     portal.person_sets("1", "9", "Champion", "Key")
@@ -256,6 +293,19 @@ def test_an_error_may_name_less(portal, context):
     assert (outcomes(receipts), codes(receipts)[1]) == (["applied", "rejected"], "INVALID_IDENTIFIER")
 
 
+@pytest.mark.parametrize("keys", [("fromObjectId", "toObjectId"), ("id", "id")])
+def test_each_pair_of_a_deal_has_its_own_error(portal, keys):
+    def told(path, inputs):
+        errors = []
+        for contact, code in (("3", "CAP"), ("4", "GONE")):
+            context = {"id": ["1", contact]} if keys == ("id", "id") else {"fromObjectId": ["1"], "toObjectId": [contact]}
+            errors.append(error(code, **context))
+        return Said(207, {"results": [], "errors": errors})
+
+    portal.instead = told
+    assert codes(portal.write(put(1, 3), put(1, 4))) == ["CAP", "GONE"]
+
+
 def test_an_error_that_names_nobody_is_for_the_pair_that_is_not_there_afterwards(portal):
     portal.instead = without("3", error("CAP_EXCEEDED"), portal)
     receipts = portal.write(put(1, 2), put(1, 3))
@@ -275,8 +325,16 @@ def test_an_answer_without_results_is_read_back(portal, status):
     assert outcomes(portal.write(put(1, 2, "Key"))) == ["applied"]
     portal.instead = lambda path, inputs: Said(status, None)
     write = put(1, 3, "Key")
-    assert outcomes(portal.write(write)) == ["unknown"]
+    receipts = portal.write(write)
+    assert (outcomes(receipts), codes(receipts)) == (["unknown"], ["NO_RESULT"])
     assert outcomes(portal.settle(write)) == ["absent"]
+
+
+def test_what_was_done_and_is_not_there_may_only_be_late(portal):
+    done = {"fromObjectId": 1, "toObjectId": 2, "labels": []}
+    portal.instead = lambda path, inputs: Said(201, {"status": "COMPLETE", "results": [done]})
+    receipts = portal.write(put(1, 2))
+    assert (outcomes(receipts), codes(receipts)) == (["unknown"], ["NOT_SEEN"])
 
 
 def test_ids_may_be_text_or_numbers(portal):
@@ -414,7 +472,8 @@ def test_a_read_that_is_not_whole_fails(portal):
 
 
 def test_a_deal_that_was_merged_away_has_no_roles(portal):
-    told = {"from": {"id": "2"}, "to": [{"toObjectId": 5, "associationTypes": []}]}
+    plain = {"category": "HUBSPOT_DEFINED", "typeId": 3, "label": None}
+    told = {"from": {"id": "2"}, "to": [{"toObjectId": 5, "associationTypes": [plain]}]}
     portal.ask = lambda method, path, **given: {"results": [told] if path == "batch/read" else []}
     assert not list(portal.roles().read(["1"]))
 
