@@ -5,29 +5,18 @@ python -m benchmarks.run [SIZE ...]        the default is 10,000 100,000 1,000,0
 
 from __future__ import annotations
 
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
 from benchmarks.bench_plan import bench_plan
 from benchmarks.bench_snapshot import bench
+from benchmarks.machine import machine
 
 SIZES = [10_000, 100_000, 1_000_000]
 _REPEATS = 5
-
-
-def machine() -> str:
-    """What the figures were measured on."""
-    memory_gib = psutil.virtual_memory().total / 2**30
-    busy = os.getloadavg()[0]
-    size = f"{os.cpu_count()} cores, {memory_gib:.0f} GiB"
-    return f"{size}, Python {platform.python_version()}, load average {busy:.1f} at the start"
 
 
 def starting_s(*command: str) -> float:

@@ -9,6 +9,7 @@ von Wangenheim & Schumann (2016), International Journal of Research in Marketing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crmbridge.errors import DataError
 
@@ -28,30 +30,19 @@ LEAST_JOURNEYS = 30
 PARTS = 1_000_000
 _DENSE_STATES = 4_000
 """Up to so many states one dense inversion is quicker than sparse solutions."""
+_MOST_STATES = 1 << 62
 
 RESULT = pa.schema([("channel", pa.string()), ("removal_effect", pa.float64()), ("share", pa.float64())])
 
-# A state is the text of the last channels' numbers: `3`, then `3.7`.
-_STATES = """
-    CREATE OR REPLACE TEMP TABLE markov_steps AS
-    WITH numbered AS (
-        SELECT s.path_key, s.rank, c.number FROM {steps} s JOIN markov_channels c ON c.channel = s.channel
-        SEMI JOIN {outcomes} o USING (path_key)
-    )
-    SELECT path_key, rank, {state} AS state FROM numbered
-    WINDOW before AS (PARTITION BY path_key ORDER BY rank)
-"""
-
+# One look back and ahead along the journeys gives every move: the channel, those before it (null at the start), whether it is
+# the last. Outcomes are joined afterwards, so that what is sorted stays narrow.
 _MOVES = """
-    WITH moves AS (
-        SELECT path_key, coalesce(lag(state) OVER (PARTITION BY path_key ORDER BY rank), 'start') AS origin, state AS target
-        FROM markov_steps
-        UNION ALL
-        SELECT path_key, arg_max(state, rank), 'end' FROM markov_steps GROUP BY path_key
+    WITH walked AS (
+        SELECT path_key, channel AS back_0, {back}, lead(channel) OVER journey IS NULL AS is_last
+        FROM {steps} WHERE channel IS NOT NULL WINDOW journey AS (PARTITION BY path_key ORDER BY rank)
     )
-    SELECT origin, target, sum(o.conversions + o.nulls)::DOUBLE AS passed, sum(o.conversions)::DOUBLE AS converted
-    FROM moves JOIN {outcomes} o USING (path_key)
-    GROUP BY origin, target ORDER BY origin, target
+    SELECT {columns}, w.is_last, sum(o.conversions + o.nulls)::DOUBLE AS passed, sum(o.conversions)::DOUBLE AS converted
+    FROM walked w JOIN {outcomes} o USING (path_key) GROUP BY ALL
 """
 
 
@@ -61,13 +52,13 @@ class Chain:
 
     Attributes:
         moves: n x n, the chance to go from one state to another.
-        converts: the chance to convert next, from each state.
-        channels_of: for every state, the numbers of the channels it holds.
+        converts: n, the chance to convert next.
+        held: n x order, the channels that a state holds, from 0 on; -1 for none.
     """
 
     moves: csr_matrix
     converts: npt.NDArray[np.float64]
-    channels_of: list[frozenset[int]]
+    held: npt.NDArray[np.int64]
 
 
 def removal_effects(connection: duckdb.DuckDBPyConnection, *, steps: str, outcomes: str, order: int = 1) -> pa.Table:
@@ -83,66 +74,82 @@ def removal_effects(connection: duckdb.DuckDBPyConnection, *, steps: str, outcom
         channel, removal_effect (0 to 1), share (they sum to 1; all 0 where nothing converts); sorted by channel.
 
     Raises:
-        DataError: `order` is not 1 to 4.
+        DataError: `order` is not 1 to 4, or there are too many channels for it.
     """
     if not 1 <= order <= 4:
         raise DataError(f"the order of a Markov chain is {order}; allowed: 1 to 4")
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE markov_channels AS SELECT channel, row_number() OVER (ORDER BY channel) - 1 AS number "
-        f"FROM (SELECT DISTINCT s.channel FROM {steps} s SEMI JOIN {outcomes} o USING (path_key) WHERE s.channel IS NOT NULL)"
+    backs = range(order + 1)
+    sql = _MOVES.format(
+        steps=steps,
+        outcomes=outcomes,
+        back=", ".join(f"lag(channel, {back}) OVER journey AS back_{back}" for back in backs[1:]),
+        columns=", ".join(f"w.back_{back}" for back in backs),
     )
-    channels = [str(name) for (name,) in connection.execute("SELECT channel FROM markov_channels ORDER BY number").fetchall()]
-    connection.execute(_STATES.format(steps=steps, outcomes=outcomes, state=_state(order)))
-    chain = _chain(connection.execute(_MOVES.format(outcomes=outcomes)).to_arrow_table())
-    connection.execute("DROP TABLE markov_steps; DROP TABLE markov_channels")
-    effects = _effects(chain, len(channels))
+    moves = connection.execute(sql).to_arrow_table()
+    channels = sorted(moves["back_0"].unique().to_pylist())
+    effects = _effects(_chain(moves, channels, order), len(channels))
     total = effects.sum()
     shares = effects / total if total > 0 else effects
-    return pa.table({"channel": channels, "removal_effect": effects, "share": shares}, schema=RESULT)
+    return pa.table({"channel": [str(name) for name in channels], "removal_effect": effects, "share": shares}, schema=RESULT)
 
 
-def _state(order: int) -> str:
-    earlier = [f"lag(number, {back}) OVER before" for back in range(order - 1, 0, -1)]
-    return f"concat_ws('.', {', '.join([*earlier, 'number'])})"
+def _chain(moves: pa.Table, channels: Sequence[Any], order: int) -> Chain:
+    """Number the states: the last channels' numbers, from 1 on, are the digits; 0 is the start.
 
-
-def _chain(moves: pa.Table) -> Chain:
+    Raises:
+        DataError: states of so many channels cannot be numbered.
+    """
     import scipy.sparse as sp  # a third of a second that only this needs
 
-    names = sorted({*moves["origin"].to_pylist(), *moves["target"].to_pylist()} - {"start", "end"})
-    states = {name: index for index, name in enumerate(["start", *names])}
-    size = len(states)
-    origins = np.array([states[name] for name in moves["origin"].to_pylist()], dtype=np.int64)
-    targets = np.array([states.get(name, -1) for name in moves["target"].to_pylist()], dtype=np.int64)
+    base = len(channels) + 1
+    if base**order > _MOST_STATES:
+        raise DataError(f"a Markov chain of order {order} over {base - 1:,} channels has too many states", hint="lower the order")
+    backs = [_numbers(moves[f"back_{back}"], channels) for back in range(order + 1)]
+    origin = sum(number * base**place for place, number in enumerate(backs[1:]))
+    target = sum(number * base**place for place, number in enumerate(backs[:-1]))
+    is_last = moves["is_last"].to_numpy()
     passed, converted = moves["passed"].to_numpy(), moves["converted"].to_numpy()
+    states = np.union1d(np.array([0], dtype=np.int64), np.concatenate([origin, target]))
+    size = len(states)
+    origins, targets = np.searchsorted(states, origin), np.searchsorted(states, target)
+    # What leaves a state goes on, or ends there; a state that nobody leaves keeps all.
     leaving = np.bincount(origins, weights=passed, minlength=size)
+    leaving += np.bincount(targets[is_last], weights=passed[is_last], minlength=size)
     leaving[leaving == 0] = 1.0
-    is_end = targets < 0
-    matrix = sp.csr_matrix(
-        (passed[~is_end] / leaving[origins[~is_end]], (origins[~is_end], targets[~is_end])), shape=(size, size)
-    )
-    converts = np.bincount(origins[is_end], weights=converted[is_end], minlength=size) / leaving
-    held = [frozenset[int](), *(frozenset(int(part) for part in name.split(".")) for name in names)]
-    return Chain(matrix, converts, held)
+    matrix = sp.csr_matrix((passed / leaving[origins], (origins, targets)), shape=(size, size))
+    converts = np.bincount(targets[is_last], weights=converted[is_last], minlength=size) / leaving
+    return Chain(matrix, converts, _held(states, base))
+
+
+def _numbers(column: pa.ChunkedArray, channels: Sequence[Any]) -> npt.NDArray[np.int64]:
+    found = pc.index_in(column, value_set=pa.array(channels, column.type))
+    numbers: npt.NDArray[np.int64] = pc.add(pc.fill_null(found, -1), 1).to_numpy().astype(np.int64)
+    return numbers
+
+
+def _held(states: npt.NDArray[np.int64], base: int) -> npt.NDArray[np.int64]:
+    """Of every state the channels that it holds, from 0 on, one a column; -1 where there is none."""
+    digits: list[npt.NDArray[np.int64]] = []
+    while states.any() or not digits:
+        digits.append(states % base - 1)
+        states = states // base
+    return np.stack(digits, axis=1)
 
 
 def _effects(chain: Chain, channels: int) -> npt.NDArray[np.float64]:
     if not channels:
         return np.zeros(0)
-    is_first_order = all(len(held) <= 1 for held in chain.channels_of) and len(chain.channels_of) == channels + 1
-    if is_first_order and len(chain.channels_of) <= _DENSE_STATES:
+    if chain.held.shape[1] == 1 and len(chain.held) <= _DENSE_STATES:
         return _by_inversion(chain, channels)
     return _by_solutions(chain, channels)
 
 
 def _by_inversion(chain: Chain, channels: int) -> npt.NDArray[np.float64]:
-    visits = np.linalg.inv(np.eye(channels + 1) - chain.moves.toarray())
+    visits = np.linalg.inv(np.eye(len(chain.held)) - chain.moves.toarray())
     chances = visits @ chain.converts
     effects = np.zeros(channels)
     if chances[0] > 0:
-        for_state = visits[0] / np.diag(visits) * chances / chances[0]
-        for state, held in enumerate(chain.channels_of):
-            effects[list(held)] = for_state[state]
+        effects[chain.held[1:, 0]] = (visits[0] / np.diag(visits) * chances / chances[0])[1:]
     return effects
 
 
@@ -150,18 +157,12 @@ def _by_solutions(chain: Chain, channels: int) -> npt.NDArray[np.float64]:
     """Solve for the chance to convert once whole, and once without each channel."""
     import scipy.sparse as sp
 
-    size = len(chain.channels_of)
     whole = _chance(chain.moves, chain.converts)
     effects = np.zeros(channels)
     if whole <= 0:
         return effects
-    holding: dict[int, list[int]] = {}
-    for state, held in enumerate(chain.channels_of):
-        for channel in held:
-            holding.setdefault(channel, []).append(state)
-    for channel, states in holding.items():
-        kept: Any = np.ones(size)
-        kept[states] = 0.0
+    for channel in np.unique(chain.held[chain.held >= 0]):
+        kept: Any = (~(chain.held == channel).any(axis=1)).astype(np.float64)
         effects[channel] = 1 - _chance(sp.diags(kept) @ chain.moves, chain.converts * kept) / whole
     return effects.clip(min=0.0)
 
