@@ -4,8 +4,8 @@ python -m benchmarks.bench_peers --peers-python PYTHON [PATHS ...]      the defa
 
 PYTHON has: ChannelAttribution (with matplotlib), marketing-attribution-models 2, shapley-attribution, pandas, polars, pyarrow.
 Every tool starts from the table it likes best, in memory: one row a touch, or one text a path. Each run is a process of its own,
-crmbridge's too; the time is from that table to the credits, imports left out by a small run first. Taking the paths in is shown apart where a tool
-does it apart.
+crmbridge's too; the time is from that table to the credits, imports left out by a small run first. Taking the paths in is shown
+apart where a tool does it apart.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from benchmarks.peer_runs import WARM_UP
 
 SIZES = [100_000, 1_000_000]
 RUNS = {
-    "first": ("ChannelAttribution", "marketing-attribution-models"),
-    "last": ("ChannelAttribution", "marketing-attribution-models"),
-    "linear": ("ChannelAttribution", "marketing-attribution-models"),
+    "heuristics": ("ChannelAttribution", "marketing-attribution-models"),
     "position": ("marketing-attribution-models",),
     "markov": ("ChannelAttribution", "marketing-attribution-models"),
     "shapley": ("shapley-attribution", "marketing-attribution-models"),
 }
+"""Kinds of models, and who has them. The heuristics are first, last and linear, all three."""
+
 DIFFERS = {
     ("markov", "ChannelAttribution"): "simulates the chain",
     ("shapley", "marketing-attribution-models"): "shares conversion rates, at most four channels a path",
@@ -80,35 +80,38 @@ def timed(*command: str) -> dict[str, Any]:
     return found
 
 
-def agreement(model: str, peer: str, ours: dict[str, float], theirs: dict[str, float]) -> str:
-    """How far the shares are apart at most, and why. Shares, because a peer's Markov gives removal effects or conversions."""
-    total, their_total = sum(ours.values()), sum(theirs.values())
-    apart = max(abs(ours[channel] / total - theirs.get(channel, 0.0) / their_total) for channel in ours)
-    reason = DIFFERS.get((model, peer))
+def agreement(kind: str, peer: str, ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """How far the shares are apart at most, and why. Shares, because some Markov results are removal effects, not credits."""
+    apart = max(_apart(ours[name], theirs[name]) for name in theirs)
     if apart <= _AGREE:
         return "the same"
-    return f"shares differ by {apart:.1e} at most: {reason or 'UNEXPLAINED'}"
+    return f"shares differ by {apart:.1e} at most: {DIFFERS.get((kind, peer), 'UNEXPLAINED')}"
 
 
-def compare(folder: Path, peers_python: str, model: str) -> None:
-    """One model through everybody, a line each."""
+def _apart(ours: dict[str, float], theirs: dict[str, float]) -> float:
+    total, their_total = sum(ours.values()), sum(theirs.values())
+    return max(abs(ours[channel] / total - theirs.get(channel, 0.0) / their_total) for channel in ours)
+
+
+def compare(folder: Path, peers_python: str, kind: str) -> None:
+    """One kind of models through everybody, a line each."""
     theirs = str(Path(__file__).with_name("peer_runs.py"))
-    ours = timed(sys.executable, "-m", "benchmarks.own_run", str(folder), model)
-    print(line(model, "crmbridge", ours), flush=True)
-    for peer in RUNS[model]:
-        run = timed(peers_python, theirs, str(folder), peer, model)
+    ours = timed(sys.executable, "-m", "benchmarks.own_run", str(folder), kind)
+    print(line(kind, "crmbridge", ours), flush=True)
+    for peer in RUNS[kind]:
+        run = timed(peers_python, theirs, str(folder), peer, kind)
         comparable = ours["counted"] if peer == "shapley-attribution" else ours["credits"]
-        print(line(model, peer, run, ours, agreement(model, peer, comparable, run["credits"])), flush=True)
+        print(line(kind, peer, run, ours, agreement(kind, peer, comparable, run["credits"])), flush=True)
 
 
-def line(model: str, tool: str, run: dict[str, Any], ours: dict[str, Any] | None = None, said: str = "") -> str:
+def line(kind: str, tool: str, run: dict[str, Any], ours: dict[str, Any] | None = None, said: str = "") -> str:
     """A line of the table; ratios where there is something to compare with."""
     whole = run["load_s"] + run["model_s"]
     times = f"{run['load_s']:7.2f} {run['model_s']:7.2f} {whole:7.2f}"
     ratios = f"{'':8} {'':8}"
     if ours is not None:
         ratios = f"{run['model_s'] / ours['model_s']:7.1f}x {whole / (ours['load_s'] + ours['model_s']):7.1f}x"
-    return f"{model:9} {tool:29} {times} {ratios} {run['peak_mib']:7,}  {said}".rstrip()
+    return f"{kind:10} {tool:29} {times} {ratios} {run['peak_mib']:7,}  {said}".rstrip()
 
 
 def main() -> None:
@@ -122,10 +125,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="crmbridge-bench-") as made:
             touches = make(Path(made), paths)
             make(Path(made) / WARM_UP, 10_000)
-            print(f"\n{paths:,} paths, {touches:,} touches\n{'model':9} {'tool':29} {'load s':>7} {'model s':>7} {'whole s':>7} "
+            print(f"\n{paths:,} paths, {touches:,} touches")
+            print(f"{'models':10} {'tool':29} {'load s':>7} {'model s':>7} {'whole s':>7} "
                   f"{'model x':>8} {'whole x':>8} {'MiB':>7}  result", flush=True)  # fmt: skip
-            for model in RUNS:
-                compare(Path(made), given.peers_python, model)
+            for kind in RUNS:
+                compare(Path(made), given.peers_python, kind)
 
 
 if __name__ == "__main__":

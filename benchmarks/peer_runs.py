@@ -1,6 +1,6 @@
-"""Runs inside the Python of the peers, which knows nothing of crmbridge: one peer's one model on the paths of `bench_peers`.
+"""One peer's models of one kind on the paths of `bench_peers`, in the Python of the peers, which knows nothing of crmbridge.
 
-python peer_runs.py FOLDER PEER MODEL      prints JSON: seconds to take paths in, seconds of the model, MiB, credits by channel
+python peer_runs.py FOLDER PEER KIND      prints JSON: seconds to take paths in, seconds of the model, MiB, credits by channel
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 WARM_UP = "warm-up"
 """A folder of few paths, run first, so that imports on first use are not timed."""
-Timed = tuple[float, float, dict[str, float]]
+Timed = tuple[float, float, dict[str, dict[str, float]]]
 
 
 def marketing_attribution_models(folder: Path, model: str) -> Timed:
@@ -35,18 +35,22 @@ def marketing_attribution_models(folder: Path, model: str) -> Timed:
     )
     loaded = time.perf_counter()
     runs = {
-        "first": taken.run_first_click,
-        "last": taken.run_last_click,
-        "linear": taken.run_linear,
-        "position": taken.run_position_based,
-        "markov": lambda: taken.run_markov(transition_to_same_state=True),
-        "shapley": taken.run_shapley,
+        "heuristics": lambda: {
+            "first": taken.run_first_click(),
+            "last": taken.run_last_click(),
+            "linear": taken.run_linear(),
+        },
+        "position": lambda: {"position": taken.run_position_based()},
+        "markov": lambda: {"markov": taken.run_markov(transition_to_same_state=True)},
+        "shapley": lambda: {"shapley": taken.run_shapley()},
     }
-    result = runs[model]()
+    results = runs[model]()
     end = time.perf_counter()
     if model == "markov":  # its credits are spread by journey; the removal effects are what can be compared
-        return loaded - start, end - loaded, result.metadata["removal_effect"]["removal_effect"].to_dict()
-    return loaded - start, end - loaded, dict(result.to_polars().select("channels", "attribution").iter_rows())
+        effects = results["markov"].metadata["removal_effect"]["removal_effect"].to_dict()
+        return loaded - start, end - loaded, {"markov": effects}
+    found = {name: result.to_polars().select("channels", "attribution") for name, result in results.items()}
+    return loaded - start, end - loaded, {name: dict(frame.iter_rows()) for name, frame in found.items()}
 
 
 def channel_attribution(folder: Path, model: str) -> Timed:
@@ -58,10 +62,11 @@ def channel_attribution(folder: Path, model: str) -> Timed:
     start = time.perf_counter()
     if model == "markov":
         found = markov_model(paths, "path", "conversions", var_null="nulls", sep=">", verbose=False, flg_pro=False)
-        return 0.0, time.perf_counter() - start, dict(zip(found.iloc[:, 0], found.iloc[:, 1], strict=True))
+        return 0.0, time.perf_counter() - start, {"markov": dict(zip(found.iloc[:, 0], found.iloc[:, 1], strict=True))}
     found = heuristic_models(paths, "path", "conversions", var_value="value", sep=">", flg_pro=False)
-    column = {"first": "first_touch_value", "last": "last_touch_value", "linear": "linear_touch_value"}[model]
-    return 0.0, time.perf_counter() - start, dict(zip(found.iloc[:, 0], found[column], strict=True))
+    end = time.perf_counter()
+    columns = {"first": "first_touch_value", "last": "last_touch_value", "linear": "linear_touch_value"}
+    return 0.0, end - start, {name: dict(zip(found.iloc[:, 0], found[column], strict=True)) for name, column in columns.items()}
 
 
 def shapley_attribution(folder: Path, _model: str) -> Timed:
@@ -74,7 +79,7 @@ def shapley_attribution(folder: Path, _model: str) -> Timed:
     journeys = [text.split(">") for text in paths["path"]]
     loaded = time.perf_counter()
     found = SimplifiedShapleyAttribution(normalize=False).fit(journeys, (paths["conversions"] > 0).to_numpy())
-    return loaded - start, time.perf_counter() - loaded, found.get_attribution()
+    return loaded - start, time.perf_counter() - loaded, {"shapley": found.get_attribution()}
 
 
 PEERS: dict[str, Callable[[Path, str], Timed]] = {
@@ -90,7 +95,7 @@ def main() -> None:
     PEERS[peer](Path(folder) / WARM_UP, model)
     load_s, model_s, credited = PEERS[peer](Path(folder), model)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    found = {str(channel): float(credit) for channel, credit in credited.items()}
+    found = {name: {str(channel): float(credit) for channel, credit in by.items()} for name, by in credited.items()}
     print(json.dumps({"load_s": load_s, "model_s": model_s, "peak_mib": peak_mib, "credits": found}))
 
 

@@ -33,6 +33,8 @@ _MOST_MINOR = 10**17
 _MOST_DIGITS = 9
 _MOST_BIGINT = 2**62
 _MICROSECONDS = 10**6
+_ROWS_A_BATCH = 65_536
+"""One batch is scanned by one thread."""
 
 # Order and channel as one number: its least and greatest in a path are the first and the last touch, whatever order they share.
 _TOUCHES = """
@@ -212,7 +214,7 @@ class Paths:
         return rounded.cast(pa.decimal128(38, self._digits))
 
     def _store(self, given: pa.Table) -> None:
-        self._connection.register("given", given)
+        self._connection.register("given", pa.Table.from_batches(given.to_batches(max_chunksize=_ROWS_A_BATCH), given.schema))
         moment = "epoch_us(moment::TIMESTAMP)" if self._is_time else "moment::BIGINT"
         spans = self._connection.execute(f"SELECT min({moment}), max({moment}) FROM given").fetchall()
         start, end = (value or 0 for value in spans[0])
