@@ -39,7 +39,7 @@ _ROWS_A_BATCH = 65_536
 # Order and channel as one number: its least and greatest in a path are the first and the last touch, whatever order they share.
 _TOUCHES = """
     CREATE TEMP TABLE touches AS
-    SELECT path AS path_key, number, ({moment} - {start})::{type} * {channels} + number AS place{told} FROM given
+    SELECT path AS path_key, number, (({moment})::{type} - {start}) * {channels} + number AS place{told} FROM given
 """
 
 _JOURNEYS = """
