@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
-from crmbridge.attribution.attribute import attribute
+import narwhals as nw
+
+from crmbridge.attribution.attribute import Planned, attribute
 from crmbridge.attribution.models import chosen_models
 from crmbridge.attribution.settings import AttributionSettings
 from crmbridge.model import Account, Campaign, CampaignMember, Contact, ContactRole, ExchangeRate, Lead, Opportunity
@@ -104,8 +106,8 @@ def row_of(table, **wanted):
     return row
 
 
-def resolved(tables, *, more_models=(), as_of=AS_OF, **changes):
-    """Attribution of resolved rows given as dicts, as it is; roles among them."""
+def resolved(tables, *, planned=None, threshold=0.5, more_models=(), as_of=AS_OF, **changes):
+    """Attribution of resolved rows given as dicts; `planned`: (opportunity_key, person_key, confidence, without campaigns)."""
     import duckdb
     import pyarrow as pa
 
@@ -116,6 +118,7 @@ def resolved(tables, *, more_models=(), as_of=AS_OF, **changes):
         return attribute(
             connection,
             roles=frames.roles,
+            planned=None if planned is None else Planned("plan", threshold, _planned_roles(connection, planned)),
             models=chosen_models(settings, extra=more_models),
             settings=settings,
             as_of=as_of,
@@ -123,5 +126,15 @@ def resolved(tables, *, more_models=(), as_of=AS_OF, **changes):
         )
 
 
-def days_before(day, days):
-    return (moment(day) - timedelta(days=days)).isoformat(sep=" ")[:19]
+def _planned_roles(connection, planned):
+    columns = {
+        "opportunity_key": "BIGINT",
+        "person_key": "BIGINT",
+        "confidence": "DOUBLE",
+        "confidence_without_campaign": "DOUBLE",
+    }
+    connection.execute(
+        f"CREATE TABLE planned_rows ({', '.join(f'{name} {kind}' for name, kind in columns.items())}, role VARCHAR)"
+    )
+    connection.executemany("INSERT INTO planned_rows VALUES (?, ?, ?, ?, NULL)", planned or [(None,) * 4])
+    return nw.from_native(connection.sql("FROM planned_rows WHERE opportunity_key IS NOT NULL"))
