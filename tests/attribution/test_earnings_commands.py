@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import stat
 from contextlib import closing
@@ -25,23 +26,33 @@ FIRM = (
 )
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Run a command on the little CRM, which was pulled."""
-    for name in [name for name in os.environ if name.startswith("CRMBRIDGE_")]:
-        monkeypatch.delenv(name)
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'crm.db'}")
+@pytest.fixture(scope="module")
+def pulled(tmp_path_factory):
+    """A folder with the little CRM, its settings, and a workspace that has pulled it."""
+    folder = tmp_path_factory.mktemp("pulled") / "firm"
+    folder.mkdir()
+    engine = sa.create_engine(f"sqlite:///{folder / 'crm.db'}")
     schema.create_tables(engine)
     schema.load(engine, world_of(FIRM))
     engine.dispose()
-    settings = tmp_path / "crmbridge.toml"
+    settings = folder / "crmbridge.toml"
     asked = '[attribution]\nmodels = ["linear", "first", "markov"]\nlookback_days = 3650\n'
     settings.write_text(f'[crm]\nadapter = "sql"\n[crm.options]\nurl = "sqlite:///crm.db"\n{asked}', encoding="utf-8")
 
-    def run_command(*words):
-        return CliRunner().invoke(app, ["--settings", str(settings), *words])
+    assert CliRunner().invoke(app, ["--settings", str(settings), "pull"]).exit_code == 0
+    return folder
 
-    assert run_command("pull").exit_code == 0
+
+@pytest.fixture
+def run(pulled, tmp_path, monkeypatch):
+    """Run a command on a copy of that folder."""
+    for name in [name for name in os.environ if name.startswith("CRMBRIDGE_")]:
+        monkeypatch.delenv(name)
+    shutil.copytree(pulled, tmp_path / "firm")
+
+    def run_command(*words):
+        return CliRunner().invoke(app, ["--settings", str(tmp_path / "firm" / "crmbridge.toml"), *words])
+
     return run_command
 
 
@@ -134,7 +145,7 @@ def test_errors_teach(run, words, code, message):
 
 
 def test_before_the_first_pull_the_next_command_is_told(run, tmp_path):
-    for path in (tmp_path / ".crmbridge").glob("snapshot*"):
+    for path in (tmp_path / "firm" / ".crmbridge").glob("snapshot*"):
         path.unlink()
     result = run("ledger")
     assert result.exit_code == 9
@@ -145,7 +156,7 @@ def test_freeze_then_restatement(run, answer, tmp_path):
     frozen = answer("freeze", "2026-Q2")["frozen"]
     assert stat.S_IMODE(os.stat(frozen).st_mode) == 0o600  # noqa: PTH116 - a path as text
     assert "Nothing changed" in run("restatement", "2026-q2").stdout
-    with closing(sqlite3.connect(tmp_path / "crm.db")) as connection, connection:
+    with closing(sqlite3.connect(tmp_path / "firm" / "crm.db")) as connection, connection:
         connection.execute("UPDATE opportunity SET amount = '1000.60' WHERE id = 'O'")
     assert run("pull", "--full").exit_code == 0
     rows = answer("restatement", "2026-Q2")["restatement"]
