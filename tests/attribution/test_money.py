@@ -142,6 +142,14 @@ def test_several_bases_never_double_an_opportunity():
     assert valued([(Decimal(8), "GBP", AS_OF_DAY)], rates, currency="USD") == [(Decimal(16), "USD")]
 
 
+def test_where_rates_overlap_the_later_one_holds():
+    rates = [("USD", "EUR", "2", date(2026, 1, 1), None), ("USD", "EUR", "4", date(2026, 5, 1), None)]
+    for given_in_order in (rates, rates[::-1]):
+        assert valued([(Decimal(8), "USD", AS_OF_DAY)], given_in_order, currency="EUR") == [(Decimal(2), "EUR")]
+    same_day = [("USD", "EUR", "4", None, None), ("USD", "EUR", "2", None, None)]
+    assert valued([(Decimal(8), "USD", AS_OF_DAY)] * 2, same_day, currency="EUR") == [(Decimal(4), "EUR")] * 2
+
+
 def test_absurd_amounts_are_named_and_break_nothing():
     largest = Decimal(10) ** 18 - 1
     rates = [("VND", "EUR", "27000", None, None), ("USD", "EUR", "1.25", None, None)]

@@ -42,15 +42,18 @@ def test_weights_below_zero_and_without_value_count_as_nothing():
 
 
 def test_huge_weights_do_not_overflow():
-    assert one_path(own(lambda: nw.col("rank") * 10**11), [0, 1, 2, 3], value=10**17) == [10**16 * n for n in (1, 2, 3, 4)]
+    shares = one_path(own(lambda: nw.col("rank") * 10**11), [0, 1, 2, 3], value=10**17 + 5 * 10**11)
+    assert shares == [10**16 * n + 5 * 10**10 * n for n in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize("number", [4_000])
 def test_wide_weights_on_many_touches_do_not_overflow(number):
     wide = Model("wide", "", "", anchors={"first": 1000}, rest=999, role_weights={"Buyer": 1000})
-    shares = one_path(wide, range(number), value=10**12 + 7, roles=dict.fromkeys(range(number), "Buyer"), channels="a" * number)
-    assert sum(shares) == 10**12 + 7
-    assert shares[0] == pytest.approx((10**12 + 7) * 1000 / 1999, abs=1)
+    # The weights sum to 7,994,001,000; a value just below makes the largest product on the way.
+    value = 7_993_999_999
+    shares = one_path(wide, range(number), value=value, roles=dict.fromkeys(range(number), "Buyer"), channels="a" * number)
+    assert sum(shares) == value
+    assert shares[0] == pytest.approx(value * 1000 / 1999, abs=1)
 
 
 def test_two_models_of_one_name_are_refused(firm):

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
+from decimal import Decimal
 from itertools import pairwise
 
 import duckdb
@@ -137,8 +138,6 @@ def journeys_of_deals(number_won, number_lost, **opportunity):
 
 
 def decimal_amounts(tables):
-    from decimal import Decimal
-
     for row in tables["opportunities"]:
         row["amount"] = None if row["amount"] is None else Decimal(row["amount"])
     return tables
@@ -176,7 +175,9 @@ def test_markov_alone_on_too_little_is_refused_with_a_way_out(firm):
 
 def test_a_path_of_many_touches_on_one_channel_does_not_overflow():
     tables = journeys_of_deals(LEAST_JOURNEYS, LEAST_JOURNEYS)
-    for key in range(1000, 6000):
+    # Each of 8,000 touches weighs half a million; an amount just below their sum makes the largest product on the way.
+    tables["opportunities"][0]["amount"] = Decimal("39999999.99")
+    for key in range(1000, 9000):
         tables["people"].append({"person_key": key, "contacts": 1, "leads": 0})
         tables["roles"].append(
             {"role_id": f"R{key}", "opportunity_key": 0, "person_key": key, "contact_id": f"C{key}", "is_primary": False}
@@ -184,7 +185,7 @@ def test_a_path_of_many_touches_on_one_channel_does_not_overflow():
         member = {"member_id": f"M{key}", "campaign_id": "fair", "person_key": key, "has_responded": True}
         tables["responses"].append({**member, "responded_s": seconds("2026-04-01"), "is_inferred": False})
     found = resolved(tables, models=("markov",))
-    assert sum(row["credit"] for row in found.credits.to_pylist()) == 100 * LEAST_JOURNEYS
+    assert sum(row["credit"] for row in found.credits.to_pylist()) == Decimal("39999999.99") + 100 * (LEAST_JOURNEYS - 1)
 
 
 def test_the_models_say_that_they_are_not_causal():

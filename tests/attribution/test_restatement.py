@@ -17,7 +17,12 @@ from crmbridge.testing.worlds import world_of
 FIRM = (
     *(ACCOUNT, campaign("fair"), campaign("mail"), campaign("call")),
     *(person(f"C{number}", created_at=moment("2026-01-05")) for number in range(4)),
-    *(won("O", "100"), won("P", "50.01"), deal("open"), won("april", "8", close_date=date(2026, 4, 30))),
+    *(
+        won("O", "100"),
+        won("P", "50.01"),
+        deal("open", close_date=date(2026, 5, 20)),
+        won("april", "8", close_date=date(2026, 4, 30)),
+    ),
     *(role("O", "C0", "User"), role("O", "C1", "Buyer"), role("P", "C2"), role("open", "C2"), role("april", "C2")),
     *(
         touch("C0", "2026-02-01"),

@@ -34,6 +34,15 @@ def test_own_cost_and_subtree_are_kept_apart(firm):
     assert (roi_of(found, "branch")["roi"], roi_of(found, "branch")["subtree_roi"]) == (5, 7)
 
 
+def test_a_campaign_below_that_cost_nothing_earns_for_the_one_above(firm):
+    bridge = firm(
+        *(*PEOPLE, won("O", "600"), touch("C", campaign="leaf")),
+        *(campaign("root", "100"), campaign("leaf", None, parent_id="root"), campaign("free", None, "USD", parent_id="root")),
+    )
+    root = roi_of(bridge.attribute(), "root", currency="EUR")
+    assert (root["subtree_roi"], root["roi"]) == (5, -1)
+
+
 def test_pipeline_stands_beside_what_was_won(firm):
     bridge = firm(*PEOPLE, won("O", "600"), deal("P", "40"), role("P", "C"), touch("C"), campaign("fair", "100"))
     row = roi_of(bridge.attribute(), "fair")
@@ -116,6 +125,7 @@ def test_cost_and_credit_in_different_currencies_give_no_roi_anywhere(firm):
     program = roi_of(found, "program", currency="EUR")
     assert (program["roi"], program["subtree_roi"], program["subtree_won_credit"]) == (-1, None, 300)
     assert roi_of(found, "program", currency="USD")["subtree_cost"] == 100
+    assert [row["currency"] for row in rows_of(found.roi, model="linear", level="type", key="Program")] == ["EUR"]
     assert row_of(found.roi, model="linear", level="type", key="Event", currency="EUR")["roi"] is None
     assert roi_of(found, "mail")["roi"] == 2
     assert any("1 campaigns have cost and credit in different currencies" in note for note in found.notes)
@@ -191,6 +201,8 @@ def test_spread_by_the_least_confidence_of_planned_roles():
     assert (spread["fair"]["lowest_roi"], spread["fair"]["lowest_at"]) == (-1, "0.7")
     assert (spread["fair"]["highest_roi"], spread["fair"]["highest_at"]) == (0, "0.5")
     assert (spread["mail"]["lowest_at"], spread["mail"]["highest_roi"]) == ("0.5", 1)
+    # From nought up is no change of sign, and neither is from below up to nought.
+    assert [row["changes_sign"] for row in spread.values()] == [False, False]
 
 
 def test_what_would_be_attributed_without_campaign_evidence_stands_beside():
