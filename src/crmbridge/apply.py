@@ -197,7 +197,8 @@ class _Walk:
             self._tell(Step.CHECKPOINTED, len(reached.keys))
 
         try:
-            _collect(self.adapter.write_roles(writes, checkpoint=checkpoint), writes, receipts)
+            told = [_traced(write, self.run.run_id) for write in writes]
+            _collect(self.adapter.write_roles(told, checkpoint=checkpoint), writes, receipts)
         except BaseException as error:
             if isinstance(error, CrmBridgeError) and not receipts and not checkpoints:
                 # by contract nothing left the machine
@@ -229,6 +230,13 @@ def _collect(answers: Iterator[Receipt], writes: Sequence[RoleWrite], receipts: 
         if receipt.key not in awaited or receipt.key in receipts:
             raise DataError(f"The adapter gave a receipt that nobody awaits: {receipt.key!r}.", hint="report it to its author")
         receipts[receipt.key] = receipt
+
+
+def _traced(write: RoleWrite, run_id: str) -> RoleWrite:
+    """The write with the run in its provenance, for CRMs that can keep it."""
+    if write.action != "put":
+        return write
+    return write.model_copy(update={"provenance": {**write.provenance, "run": run_id}})
 
 
 def _believed(write: RoleWrite, receipt: Receipt) -> Receipt:

@@ -40,7 +40,7 @@ from crmbridge.attribution.settings import AttributionSettings
 from crmbridge.config import Settings, in_memory, load
 from crmbridge.contract import Adapter, Health
 from crmbridge.coverage import Coverage, coverage
-from crmbridge.errors import CrmBridgeError, PlanRefused, PluginError, SettingsError
+from crmbridge.errors import PlanRefused, SettingsError
 from crmbridge.evidence.replay import Proof, drawn, replay
 from crmbridge.evidence.rule import Rule
 from crmbridge.evidence.score import Keep, Scored, score
@@ -177,14 +177,7 @@ class Bridge:
         if self._given_adapter is not None:
             return self._given_adapter
         cls = registry.load(self.settings.crm.adapter)
-        options = self.settings.adapter_options(cls.options)
-        try:
-            adapter = cls(options)
-        except CrmBridgeError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is the plug-in's
-            # It has seen secrets: its message stays inside.
-            raise PluginError(f"adapter {cls.name!r} failed to open: {type(error).__name__}") from None
+        adapter = registry.opened(cls, self.settings.adapter_options(cls.options))
         self._open.callback(adapter.close)
         return adapter
 

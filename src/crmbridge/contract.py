@@ -36,8 +36,9 @@ Writing
 Settling
     `settle` is called for writes whose receipt is missing or `unknown`, with the checkpoints of their run. It first brings remote
     jobs to a terminal state and waits out lost requests; only then does it read back: `applied` (the pair is as wanted),
-    `absent` (it did not happen: safe to send again), or `conflict` (something else is there). It writes nothing, and may be
-    called again.
+    `absent` (it did not happen: safe to send again), or `conflict` (something else is there). It writes no role, and may be
+    called again; where a removal of ours, whose answer was lost, has cleared the primary's mark on a row that is not ours, it
+    puts that mark back.
 
 Threads and clocks
     One thread calls an adapter. `close` may be called twice. An adapter never logs names, addresses, tokens or response bodies,
@@ -155,6 +156,9 @@ class RoleWrite(_Value):
         action: `put` adds the role to an absent pair, `remove` deletes the rows in `expected`.
         role: None leaves the role blank.
         expected: the pair as the plan saw it; `put` expects no rows.
+        provenance: of a `put`, why it is made, as text under `run`, `confidence` (0 to 1) and `reason` (at most 255
+            characters, no names or addresses): for fields that the CRM has for it. It is never compared, and an adapter without
+            such fields ignores it.
     """
 
     key: str
@@ -164,6 +168,7 @@ class RoleWrite(_Value):
     role: str | None = None
     is_primary: bool = False
     expected: PairState = PairState()
+    provenance: dict[str, str] = {}
 
 
 class Outcome(StrEnum):

@@ -34,13 +34,12 @@ class SalesforceKit(AdapterConformance):
     def crm_id(self, entity, text):
         return crm_id(entity, text)
 
-    def _fit(self, record, names):
+    def fit(self, record):
         """As Salesforce holds it: some moments as days only, and deletions of the last days only."""
-        fitted = super()._fit(record, names)
-        days = {name: getattr(fitted, name) for name in DAYS if getattr(fitted, name, None)}
+        days = {name: getattr(record, name) for name in DAYS if getattr(record, name, None)}
         changes = {name: moment.replace(hour=12, minute=0, second=0) for name, moment in days.items()}
-        changes |= {"modified_at": RECENTLY} if getattr(fitted, "is_deleted", None) else {}
-        return fitted.model_copy(update=changes)
+        changes |= {"modified_at": RECENTLY} if getattr(record, "is_deleted", None) else {}
+        return record.model_copy(update=changes)
 
 
 class TestSalesforceByRest(SalesforceKit):

@@ -74,14 +74,23 @@ def open_adapter(name: str, options: Mapping[str, object]) -> Adapter:
         SettingsError: an option is unknown, missing or malformed.
     """
     cls = load(name)
-    accepted = _accepted(cls, name, options)
+    return opened(cls, _accepted(cls, name, options))
+
+
+def opened(cls: type[Adapter], options: BaseModel) -> Adapter:
+    """Make an adapter of options that its own model has accepted; it connects on first use.
+
+    Raises:
+        PluginError: the constructor failed with an error of its own.
+        CrmBridgeError: whatever the constructor says of the options.
+    """
     try:
-        return cls(accepted)
+        return cls(options)
     except CrmBridgeError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is the plug-in's
         # The constructor has seen secrets: its message stays inside.
-        raise PluginError(f"adapter {name!r} failed to open: {type(error).__name__}", hint=_LIST_HINT) from None
+        raise PluginError(f"adapter {cls.name!r} failed to open: {type(error).__name__}", hint=_LIST_HINT) from None
 
 
 def _points() -> metadata.EntryPoints:
@@ -117,10 +126,16 @@ def _imported(point: metadata.EntryPoint, entry: AdapterEntry) -> object:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plug-in raises is the plug-in's
         raise PluginError(
             f"adapter {entry.name!r} of {entry.distribution} {entry.version} cannot be imported from {entry.target!r}: "
-            f"{type(error).__name__}: {error}",
-            hint=f"reinstall {entry.distribution}, or report this to its author",
+            f"{_why(error)}",
+            hint=f"reinstall {entry.distribution}; the whole error: python -c 'import {entry.target.partition(':')[0]}'",
         ) from None
     return loaded
+
+
+def _why(error: BaseException) -> str:
+    """The error's kind, and the module that is missing; not its text, which may hold anything."""
+    missing = f": {error.name}" if isinstance(error, ModuleNotFoundError) and error.name else ""
+    return f"{type(error).__name__}{missing}"
 
 
 def _require_contract(loaded: object, entry: AdapterEntry) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import BufferedReader
@@ -25,6 +25,7 @@ from crmbridge.plan.policy import Policy
 
 FORMAT = 1
 SUFFIX = ".plan.jsonl"
+_LONGEST_REASON = 255
 _FEW_OPPORTUNITIES = 10
 """The percentage cap says nothing about a handful of opportunities: one of three is 33 %."""
 
@@ -214,7 +215,20 @@ def role_write(line: PlanLine, plan_id: str) -> RoleWrite:
         role=line.role,
         is_primary=line.is_primary,
         expected=PairState(primary_contact_id=line.expected_primary_contact_id),
+        provenance={"confidence": f"{line.confidence:.4f}", "reason": _reason(line.reasons)},
     )
+
+
+def _reason(reasons: Sequence[Reason]) -> str:
+    """The rules that speak for a line, the strongest first, as far as a text field of a CRM holds them."""
+    told = ""
+    for reason in sorted(reasons, key=lambda reason: (-reason.bits, reason.rule)):
+        day = f" {reason.occurred_at[:10]}" if reason.occurred_at else ""
+        longer = f"{told}; {reason.rule} {reason.bits:+.1f}{day}" if told else f"{reason.rule} {reason.bits:+.1f}{day}"
+        if len(longer) > _LONGEST_REASON:
+            break
+        told = longer
+    return told
 
 
 LINE_SCHEMA = pa.schema(

@@ -92,6 +92,7 @@ def put(
         role=role,
         is_primary=is_primary,
         expected=expected or PairState(),
+        provenance={"run": "a-run", "confidence": "0.9371", "reason": "meeting +3.1 2026-02-03"},
     )
 
 
@@ -202,6 +203,13 @@ class Kit:
         """Turn the id of a world into one of the CRM's own form: same in, same out; two never become one."""
         return text
 
+    def fit(self, record: Record) -> Record:
+        """Give a record as this CRM can hold it: where a moment is kept as a day, say, or a field cannot be set.
+
+        Ids are in the CRM's form by then, roles are ones that it offers, and what `capabilities.entities` leaves out is gone.
+        """
+        return record
+
     def new_folder(self) -> Path:
         """Give an empty folder that is removed after the check, for CRMs that live in files."""
         folder = tempfile.TemporaryDirectory(prefix="crmbridge-")
@@ -262,11 +270,11 @@ class Kit:
     def _fitted(self, world: World) -> World:
         names = _RoleNames(self.known.role_names)
         return {
-            entity: [self._fit(record, names) for record in group] if entity in self.known.entities else []
+            entity: [self.fit(self._translated(record, names)) for record in group] if entity in self.known.entities else []
             for entity, group in world.items()
         }
 
-    def _fit(self, record: Record, names: _RoleNames) -> Record:
+    def _translated(self, record: Record, names: _RoleNames) -> Record:
         changes: dict[str, object] = {}
         for field in type(record).model_fields:
             target = record.entity if field in _ITSELF else _REFERENCES.get(field)

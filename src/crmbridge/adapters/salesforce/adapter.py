@@ -10,6 +10,7 @@ from crmbridge.adapters.salesforce.describe import Organisation, describe
 from crmbridge.adapters.salesforce.health import examine
 from crmbridge.adapters.salesforce.mapping import OBJECTS, STAMP, Source, Sources, sources
 from crmbridge.adapters.salesforce.options import SalesforceOptions
+from crmbridge.adapters.salesforce.provenance import usable
 from crmbridge.adapters.salesforce.reader import Reader
 from crmbridge.adapters.salesforce.writer import RoleWriter
 from crmbridge.contract import CONTRACT_VERSION, Capabilities, Deletion, Health, WriteGuard
@@ -120,7 +121,8 @@ class SalesforceAdapter:
         Raises:
             CrmUnavailable, CrmRefused: nothing was sent.
         """
-        yield from RoleWriter(self.connection, self._reader).write(writes, checkpoint)
+        provenance = usable(self._options.provenance_fields, self._org().objects[ROLES])
+        yield from RoleWriter(self.connection, self._reader, provenance).write(writes, checkpoint)
 
     def settle(self, writes: Sequence[RoleWrite], checkpoints: Sequence[Checkpoint]) -> Iterator[Receipt]:
         """Bring jobs to their end, wait out lost requests, then judge each write by what is there.

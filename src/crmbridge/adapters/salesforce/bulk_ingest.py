@@ -18,6 +18,7 @@ from crmbridge.adapters.salesforce.collections import ROLES
 from crmbridge.adapters.salesforce.failures import AnswerLost, Refusal, a_code
 from crmbridge.adapters.salesforce.ids import long_id
 from crmbridge.adapters.salesforce.outcomes import Answer, Fate, refused, unanswered
+from crmbridge.adapters.salesforce.provenance import Provenance, cells
 from crmbridge.contract import Checkpoint
 from crmbridge.errors import CrmBridgeError, CrmUnavailable
 
@@ -71,13 +72,15 @@ class Ingest:
         return tuple(long_id(cells[name] or "") for name in self.match)
 
 
-def insertion(writes: Sequence[RoleWrite], *, key_field: str | None) -> tuple[Ingest, list[Row]]:
+def insertion(writes: Sequence[RoleWrite], *, key_field: str | None, provenance: Provenance = ()) -> tuple[Ingest, list[Row]]:
     """Rows that add one role for each write."""
-    columns = ("OpportunityId", "ContactId", "Role", "IsPrimary", *((key_field,) if key_field else ()))
+    told = tuple(field.name for field in provenance)
+    columns = ("OpportunityId", "ContactId", "Role", "IsPrimary", *told, *((key_field,) if key_field else ()))
     rows = []
     for write in writes:
-        cells = (write.opportunity_id, write.contact_id, write.role, "true" if write.is_primary else "false")
-        rows.append(Row(write.key, write.opportunity_id, (*cells, *((write.key,) if key_field else ()))))
+        role = (write.opportunity_id, write.contact_id, write.role, "true" if write.is_primary else "false")
+        row = (*role, *cells(write, provenance).values(), *((write.key,) if key_field else ()))
+        rows.append(Row(write.key, write.opportunity_id, row))
     return Ingest("insert", columns, ("OpportunityId", "ContactId")), rows
 
 

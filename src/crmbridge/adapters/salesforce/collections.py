@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crmbridge.adapters.salesforce.failures import AnswerLost, Refusal, a_code
 from crmbridge.adapters.salesforce.ids import long_id
 from crmbridge.adapters.salesforce.outcomes import Answer, Fate, refused, unanswered
+from crmbridge.adapters.salesforce.provenance import Provenance, cells
 from crmbridge.errors import CrmBridgeError
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ _NO_ENTRY = (401, 403)
 _ABOUT_ALL_ROWS = frozenset({"INVALID_FIELD", "INVALID_TYPE", "NOT_FOUND", "METHOD_NOT_ALLOWED", "API_DISABLED_FOR_ORG"})
 
 
-def insert(connection: Connection, writes: Sequence[RoleWrite], *, key_field: str | None) -> list[Answer]:
+def insert(
+    connection: Connection, writes: Sequence[RoleWrite], *, key_field: str | None, provenance: Provenance = ()
+) -> list[Answer]:
     """Add one role for each write; answers in their order. Raises only where nothing was sent."""
 
     def send(part: Sequence[RoleWrite]) -> object:
-        body = {"allOrNone": False, "records": [_record(write, key_field) for write in part]}
+        body = {"allOrNone": False, "records": [_record(write, key_field, provenance) for write in part]}
         return connection.request("POST", "composite/sobjects", body=body).json()
 
     return _in_parts(send, writes)
@@ -52,7 +55,7 @@ def mark_primary(connection: Connection, ids: Sequence[str]) -> list[Answer]:
     return _in_parts(send, ids)
 
 
-def _record(write: RoleWrite, key_field: str | None) -> dict[str, Any]:
+def _record(write: RoleWrite, key_field: str | None, provenance: Provenance) -> dict[str, Any]:
     record = {
         "attributes": {"type": ROLES},
         "OpportunityId": write.opportunity_id,
@@ -60,7 +63,7 @@ def _record(write: RoleWrite, key_field: str | None) -> dict[str, Any]:
         "Role": write.role,
         "IsPrimary": write.is_primary,
     }
-    return record | ({key_field: write.key} if key_field else {})
+    return record | cells(write, provenance) | ({key_field: write.key} if key_field else {})
 
 
 def _in_parts(send: Callable[[Any], object], rows: Sequence[Any]) -> list[Answer]:

@@ -27,6 +27,7 @@ class ObjectFacts:
         picklists: the active values by API name, in their order.
         flags: createable, updateable, deletable, queryable, replicateable ... of the object.
         changeable: the fields that may be set on create.
+        lengths: of text fields, in characters, by API name.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ObjectFacts:
     picklists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     flags: Mapping[str, bool] = field(default_factory=dict)
     changeable: frozenset[str] = frozenset()
+    lengths: Mapping[str, int] = field(default_factory=dict)
 
     def has(self, path: str) -> bool:
         """Whether a field can be selected; `RecordType.Name` where the lookup RecordTypeId can."""
@@ -73,6 +75,7 @@ def facts(body: Mapping[str, Any]) -> ObjectFacts:
         picklists={item["name"]: _active(item) for item in fields if item.get("picklistValues")},
         flags={name: value for name, value in body.items() if isinstance(value, bool)},
         changeable=frozenset(item["name"] for item in fields if item.get("createable")),
+        lengths={item["name"]: int(item["length"]) for item in fields if item.get("length")},
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from crmbridge.adapters.salesforce.bulk_query import PAGE_ROWS
 from crmbridge.adapters.salesforce.mapping import OBJECTS, sources
 from crmbridge.adapters.salesforce.options import Login
+from crmbridge.adapters.salesforce.provenance import unusable
 from crmbridge.contract import Check, Health
 from crmbridge.errors import CrmBridgeError
 from crmbridge.model import ESSENTIAL, Entity
@@ -49,6 +50,7 @@ def _checks(connection: Connection, learn: Callable[[], Organisation], reader: R
         if entity is not Entity.OPPORTUNITY_ACCOUNT:
             yield _entity_check(entity, known)
     yield from _option_checks(connection, organisation)
+    yield from _provenance_checks(connection, organisation)
     yield _write_check(connection, organisation)
     yield _role_check(organisation)
     yield _currency_check(connection, organisation)
@@ -92,6 +94,13 @@ def _option_checks(connection: Connection, organisation: Organisation) -> Iterat
         if facts is None or not facts.has(name):
             detail = f"{object_name} has no field {name}, or this user may not see it"
             yield Check(name=f"field {name}", status="failed", detail=detail, hint=_PERMISSIONS_HINT)
+
+
+def _provenance_checks(connection: Connection, organisation: Organisation) -> Iterator[Check]:
+    facts = organisation.objects.get(ROLES)
+    for name, problem in (unusable(connection.options.provenance_fields, facts) if facts else {}).items():
+        detail = f"{problem}: it is left out"
+        yield Check(name=f"field {name}", status="warning", detail=detail, hint=_PERMISSIONS_HINT)
 
 
 def _write_check(connection: Connection, organisation: Organisation) -> Check:

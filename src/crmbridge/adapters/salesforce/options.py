@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -26,6 +26,8 @@ _NEEDED: dict[Login, tuple[str, ...]] = {
 }
 _SHARED_DOMAINS = ("login", "test")
 _FIELD_NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+FieldName = Annotated[str, Field(pattern=_FIELD_NAME)]
+ProvenanceKey = Literal["run", "confidence", "reason"]
 
 
 class SalesforceOptions(BaseModel):
@@ -57,7 +59,10 @@ class SalesforceOptions(BaseModel):
         left_field: of Contact; a checkbox, or any field that is filled once a person has left.
         team_field: of User: what counts as the team.
         currency: of amounts, in organisations with a single currency; ISO 4217.
-        write_key_field: a unique External Id field of OpportunityContactRole; roles are then upserted under their key.
+        write_key_field: a unique External Id field of OpportunityContactRole that takes the key of every write, so that
+            Salesforce itself refuses to make one role twice.
+        provenance_fields: fields of OpportunityContactRole that tell why a role is there: `run`, `confidence`, `reason` ->
+            API name.
         read_only: never write, whatever the user may do.
     """
 
@@ -86,6 +91,7 @@ class SalesforceOptions(BaseModel):
     team_field: str = Field(default="UserRole.Name", pattern=r"^[A-Za-z][A-Za-z0-9_.]*$")
     currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
     write_key_field: str | None = Field(default=None, pattern=_FIELD_NAME)
+    provenance_fields: dict[ProvenanceKey, FieldName] = {}
     read_only: bool = False
 
     @field_validator("base_url", "instance_url")

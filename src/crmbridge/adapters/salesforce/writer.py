@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from crmbridge.adapters.salesforce.connection import Connection
+    from crmbridge.adapters.salesforce.provenance import Provenance
     from crmbridge.adapters.salesforce.reader import Reader
     from crmbridge.contract import Checkpoint
     from crmbridge.model import ContactRole
@@ -44,9 +45,10 @@ Roles = dict[str, list["ContactRole"]]
 class RoleWriter:
     """Writes, and settles, over one connection."""
 
-    def __init__(self, connection: Connection, reader: Reader) -> None:
+    def __init__(self, connection: Connection, reader: Reader, provenance: Provenance = ()) -> None:
         self._connection = connection
         self._reader = reader
+        self._provenance = provenance
         self._options = connection.options
 
     def write(self, writes: Sequence[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> Iterator[Receipt]:
@@ -161,11 +163,12 @@ class RoleWriter:
         return answers
 
     def _added(self, writes: Sequence[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> dict[str, Answer]:
-        key_field = self._options.write_key_field
+        key_field, provenance = self._options.write_key_field, self._provenance
         if len(writes) <= self._options.bulk_write_rows:
-            answers = collections.insert(self._connection, writes, key_field=key_field)
+            answers = collections.insert(self._connection, writes, key_field=key_field, provenance=provenance)
         else:
-            answers = bulk_ingest.run(self._connection, *bulk_ingest.insertion(writes, key_field=key_field), checkpoint)
+            ingest, rows = bulk_ingest.insertion(writes, key_field=key_field, provenance=provenance)
+            answers = bulk_ingest.run(self._connection, ingest, rows, checkpoint)
         return {write.key: answer for write, answer in zip(writes, answers, strict=True)}
 
     def _removed(self, writes: Sequence[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> dict[str, Answer]:
