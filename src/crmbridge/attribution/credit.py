@@ -18,8 +18,8 @@ from crmbridge.attribution.models import DAY_S, Anchor, Model, Strategy, WeightE
 
 CREDIT = "credit__"
 _DECAY_SCALE = 1 << 20
-_DECAY_TOTAL = 1 << 31
-"""A path's decay weights stay below this in sum, so that products of two of them fit into 64 bits."""
+_NARROW_TOTAL = 1 << 31
+"""Where a path's weights are less than this in sum, as decay's always are, products of two of them fit into 64 bits."""
 _ROLE_PERCENT = 100
 _MOST_OWN = 10**12
 """Larger weights of an own model count as this: a hundred thousand of them still fit into 64 bits."""
@@ -116,7 +116,7 @@ def _is_closed_form(model: Model) -> bool:
 
 
 def _is_narrow(model: Model) -> bool:
-    """Whether the square of a path's total fits into 64 bits: the common case, and several times as fast."""
+    """Whether the square of a path's total fits into 64 bits whatever the path."""
     if model.role_weights or model.strategy in {Strategy.MARKOV, Strategy.OWN}:
         return False
     anchors, rest = model.reduced()
@@ -139,11 +139,13 @@ def _share(model: Model) -> str:
     nothing on the way is larger than the value or the square of the total.
     """
     weight, running, total = (f'"{letter}__{model.name}"' for letter in "wct")
-    value = "abs(value_minor)" if _is_narrow(model) else "abs(value_minor)::HUGEINT"
-    earned = _earned(value, weight, running, total)
+    earned = _earned("abs(value_minor)", weight, running, total)
+    if not _is_narrow(model):
+        wide = _earned("abs(value_minor)::HUGEINT", weight, running, total)
+        earned = f"CASE WHEN {total} < {_NARROW_TOTAL} THEN {earned} ELSE ({wide})::BIGINT END"
     # A model that gives no weight to anything in a path shares it evenly: nothing is lost.
-    even = _earned(value, "1", "rank", "touches")
-    return f"sign(value_minor)::BIGINT * (CASE WHEN {total} = 0 THEN {even} ELSE {earned} END)::BIGINT"
+    even = _earned("abs(value_minor)", "1", "rank", "touches")
+    return f"sign(value_minor)::BIGINT * CASE WHEN {total} = 0 THEN {even} ELSE {earned} END"
 
 
 def _earned(value: str, weight: str, running: str, total: str) -> str:
@@ -199,7 +201,7 @@ def _distinct(anchors: Mapping[Anchor, int], place: str) -> str:
 
 def _by_decay(model: Model) -> str:
     half_lives = f"(latest_s - occurred_s) / {model.half_life_days * DAY_S!r}"
-    return f"round(pow(2.0, -({half_lives})) * least({_DECAY_SCALE}, {_DECAY_TOTAL} // touches))"
+    return f"round(pow(2.0, -({half_lives})) * least({_DECAY_SCALE}, {_NARROW_TOTAL} // touches))"
 
 
 def _by_channel_set(_: Model) -> str:
