@@ -19,6 +19,13 @@ def test_by_default_roles_count_responses_count_and_every_currency_stands_apart(
     assert set(asked.models) < set(PRESETS)
 
 
+def test_the_environment_sets_it_too(monkeypatch):
+    for name, value in {"MODE": "hybrid", "LOOKBACK_DAYS": "30", "MODELS": '["w", "linear"]', "CURRENCY": "EUR"}.items():
+        monkeypatch.setenv(f"CRMBRIDGE_ATTRIBUTION__{name}", value)
+    asked = section(mode="implicit")
+    assert (asked.mode, asked.lookback_days, asked.models, asked.currency) == ("hybrid", 30, ("w", "linear"), "EUR")
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
