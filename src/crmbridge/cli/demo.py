@@ -16,15 +16,20 @@ from crmbridge.cli.reports import coverage_report
 from crmbridge.cli.session import session_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from rich.console import RenderableType
 
-    from crmbridge.bridge import Backfill, Bridge
+    from crmbridge.attribution.result import Attribution
+    from crmbridge.bridge import Backfill, Bridge, Report
     from crmbridge.demo.compare import Added
     from crmbridge.demo.world import DemoWorld
     from crmbridge.evidence.proof import Quality
     from crmbridge.plan.file import Plan
+
+
+_CURRENCY = "EUR"
+"""The invented company reports in euros."""
 
 
 def register(app: typer.Typer) -> None:
@@ -52,22 +57,26 @@ def demo(
     world, settings = _staged(ctx, folder, opportunities, seed)
     with connect(settings) as bridge:
         with progress(console) as shown:
-            first = bridge.backfill(apply=True, on_pull=shown.on_event, stage=shown.stage, on_apply=shown.on_event)
+            first = bridge.backfill(apply=False, on_pull=shown.on_event, stage=shown.stage)
+            # Before anything is written, so that it shows both sides of the plan.
+            page = _reported(bridge, first.plan, folder, shown.stage)
+            run = bridge.apply(first.plan, progress=shown.on_event) if first.plan.header.lines else None
             shown.stage("hold against the truth")
             added, compared = _judged(bridge, first.plan, world)
         with progress(console) as shown:
             second = bridge.backfill(apply=True, on_pull=shown.on_event, stage=shown.stage, on_apply=shown.on_event)
-    run_id = first.run.run_id if first.run else None
+    run_id = run.run_id if run else None
     document = {
         "settings": str(settings),
         "run_id": run_id,
+        "report": str(page.path),
         "coverage_before": first.before.rows,
         "coverage_after": first.after.rows,
         "added": added,
         "compared": dict(compared),
         "second_run_lines": second.plan.header.lines,
     }
-    console.answer(document, *_report(first, added, compared, second, settings, run_id))
+    console.answer(document, *_report(first, page, added, compared, second, settings, run_id))
 
 
 def _staged(ctx: typer.Context, folder: Path, opportunities: int, seed: int) -> tuple[DemoWorld, Path]:
@@ -84,6 +93,10 @@ def _staged(ctx: typer.Context, folder: Path, opportunities: int, seed: int) -> 
         return world, set_stage(folder, world)
 
 
+def _reported(bridge: Bridge, plan: Plan, folder: Path, stage: Callable[[str], None]) -> Report:
+    return bridge.report(folder / "report.html", plan=plan if plan.header.lines else None, currency=_CURRENCY, stage=stage)
+
+
 def _judged(bridge: Bridge, plan: Plan, world: DemoWorld) -> tuple[Added, list[tuple[str, Quality]]]:
     from crmbridge.demo.compare import Judge
 
@@ -94,6 +107,7 @@ def _judged(bridge: Bridge, plan: Plan, world: DemoWorld) -> tuple[Added, list[t
 
 def _report(
     first: Backfill,
+    page: Report,
     added: Added,
     compared: list[tuple[str, Quality]],
     second: Backfill,
@@ -113,6 +127,9 @@ def _report(
     yield grid(columns, [_compared_row(name, one) for name, one in compared])
     yield ""
     yield f"A second run has {'nothing to do' if not second.plan.header.lines else f'{second.plan.header.lines:,} lines left'}."
+    yield ""
+    yield _earned(page.attribution)
+    yield f"The whole story on one page: {page.path}"
     yield ""
     yield "What to try next:"
     yield from _next_steps(settings, first.plan.id, run_id)
@@ -142,6 +159,20 @@ def _program() -> str:
 def _compared_row(name: str, found: Quality) -> tuple[Any, ...]:
     figures = (found.average_precision, found.best_f1, found.precision_at_best, found.recall_at_best)
     return (name, *(f"{figure:.3f}" for figure in figures))
+
+
+def _earned(found: Attribution) -> str:
+    """What share of the won business is attributed to campaigns."""
+    import pyarrow.compute as pc
+
+    shares = []
+    for scenario in found.scenarios:
+        is_won = (pc.field("state") == "won") & (pc.field("currency") == _CURRENCY)
+        rows = found.ledger.filter((pc.field("scenario") == scenario) & is_won)
+        whole = pc.sum(rows["amount"]).as_py() or 0
+        attributed = pc.sum(rows.filter(pc.field("residual") == "attributed")["amount"]).as_py() or 0
+        shares.append(f"{attributed / whole:.0%}" if whole else "nothing")
+    return f"Attributed to campaigns, of all won business: {' before, '.join(shares)} now. Every other cent has a named reason."
 
 
 def _top_reasons(plan: Plan) -> list[tuple[str, int]]:

@@ -132,7 +132,7 @@ def shares_of(
     totals = {row["model"]: row["credit_sum_sum"] for row in whole}
     leading = summed.filter(pc.field("model") == model).sort_by([("credit_sum", "descending"), ("campaign_id", "ascending")])
     keys = leading["campaign_id"].slice(0, limit).to_pylist()
-    chosen = summed.filter(pc.field("campaign_id").isin(keys)).to_pylist()
+    chosen = summed.filter(pc.field("campaign_id").isin(pa.array(keys, pa.string()))).to_pylist()
     found = {(row["model"], row["campaign_id"]): row["credit_sum"] for row in chosen}
     usable = tuple(name for name in models if totals.get(name))
     rows = [
@@ -161,7 +161,7 @@ def _most_credit(table: pa.Table, limit: int) -> list[str]:
 
 
 def _earners(table: pa.Table, keys: Sequence[str], model: str) -> list[Earner]:
-    rows = table.filter(pc.field("key").isin(list(keys))).to_pylist()
+    rows = table.filter(pc.field("key").isin(pa.array(list(keys), pa.string()))).to_pylist()
     return [_earner([row for row in rows if row["key"] == key], model) for key in keys]
 
 

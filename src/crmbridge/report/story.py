@@ -179,6 +179,11 @@ class Story:
         return any(pair.state == "won" for pair in self.other_pairs)
 
     @property
+    def has_several_currencies(self) -> bool:
+        """Whether amounts of several currencies stand side by side."""
+        return len({pair.currency for pair in self._pairs}) > 1
+
+    @property
     def worst(self) -> Part | None:
         """The largest gap as it is."""
         if self.lead is None:

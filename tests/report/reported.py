@@ -1,0 +1,71 @@
+"""Invented CRMs with hostile names, and the page that is written of them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from html.parser import HTMLParser
+
+import crmbridge
+from crmbridge.demo.stage import set_stage
+from crmbridge.model import Entity
+
+HOSTILE = (
+    "<script>alert(1)</script> & \"Fair\" 'x'",
+    "حملة الربيع 2026",
+    '=HYPERLINK("http://evil.example")',
+    "\u202egnp.exe \u2066trick",
+    "</style></svg><img src=x onerror=alert(2)>",
+    "A" * 400,
+)
+
+
+def renamed(world, names=HOSTILE):
+    """The world's campaigns under these names, as far as they go."""
+    campaigns = world.records[Entity.CAMPAIGN]
+    for number, name in enumerate(names):
+        campaigns[number] = campaigns[number].model_copy(update={"name": name})
+    return world
+
+
+@contextmanager
+def opened(folder, world):
+    """A bridge that has pulled the world."""
+    settings = set_stage(folder, world)
+    with crmbridge.connect(settings) as bridge:
+        bridge.pull()
+        yield bridge
+
+
+class Page(HTMLParser):
+    """What a page is made of.
+
+    Attributes:
+        tags: (name, attributes) in order.
+        text: what people read.
+        headings: levels in order.
+    """
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.headings: list[int] = []
+        self._texts: list[str] = []
+        self._silent = 0
+        self.feed(html)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self._texts).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._silent += tag == "style"
+        if tag in ("h1", "h2", "h3", "h4"):
+            self.headings.append(int(tag[1]))
+
+    def handle_endtag(self, tag):
+        self._silent -= tag == "style"
+
+    def handle_data(self, data):
+        if not self._silent:
+            self._texts.append(data)
