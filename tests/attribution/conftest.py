@@ -11,15 +11,16 @@ from crmbridge.testing.worlds import world_of
 
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
-    """Open a bridge on a CRM in memory that has pulled it; keywords are of `[attribution]`."""
+    """Open a bridge on a CRM in memory, and pull unless told not to; keywords are of `[attribution]`."""
     monkeypatch.delenv("CRMBRIDGE_SETTINGS", raising=False)
     bridges = []
 
-    def open_bridge(crm, *, zone="UTC", folder="workspace", policy=None, **attribution):
+    def open_bridge(crm, *, zone="UTC", folder="workspace", pull=True, **attribution):
         workspace = {"folder": str(tmp_path / folder), "time_zone": zone}
-        settings = in_memory({"workspace": workspace, "attribution": attribution, "policy": policy or {}})
+        settings = in_memory({"workspace": workspace, "attribution": attribution})
         bridges.append(Bridge(settings, adapter=MemoryAdapter(MemoryOptions(crm=crm)), clock=lambda: AS_OF))
-        bridges[-1].pull()
+        if pull:
+            bridges[-1].pull()
         return bridges[-1]
 
     yield open_bridge

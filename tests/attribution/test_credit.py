@@ -173,7 +173,7 @@ def made(world):
     return touches, paths
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_credits_sum_to_the_value_in_any_order_of_rows(world, shuffler):
     touches, paths = made(world)

@@ -1,17 +1,20 @@
 """Frozen periods: one thing changes, and the restatement says what, why, and how much, to the last minor unit."""
 
+import shutil
 import stat
 from collections import Counter
 from datetime import date
 from decimal import Decimal
 
 import pytest
-from earning import ACCOUNT, campaign, deal, moment, person, role, rows_of, touch, won
+from earning import ACCOUNT, AS_OF, campaign, deal, moment, person, role, rows_of, touch, won
 
 from crmbridge.attribution.restate import CAUSES, Period
+from crmbridge.bridge import Bridge
+from crmbridge.config import in_memory
 from crmbridge.errors import SettingsError, WorkspaceError
 from crmbridge.model import Entity, OpportunityContactLookup
-from crmbridge.testing.memory import MemoryCrm
+from crmbridge.testing.memory import MemoryAdapter, MemoryCrm, MemoryOptions
 from crmbridge.testing.worlds import world_of
 
 FIRM = (
@@ -42,11 +45,27 @@ def crm():
     return MemoryCrm(world_of(FIRM))
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A workspace that has pulled the firm and frozen May, and what May was credited with."""
+    folder = tmp_path_factory.mktemp("prepared") / "workspace"
+    settings = in_memory({"workspace": {"folder": str(folder)}, "attribution": ASKED})
+    adapter = MemoryAdapter(MemoryOptions(crm=MemoryCrm(world_of(FIRM))))
+    with Bridge(settings, adapter=adapter, clock=lambda: AS_OF) as bridge:
+        bridge.pull()
+        bridge.freeze(MAY)
+        return folder, of_may(bridge)
+
+
 @pytest.fixture
-def bridge(opened, crm):
-    made = opened(crm, **ASKED)
-    made.freeze(MAY)
-    return made
+def before(prepared):
+    return prepared[1]
+
+
+@pytest.fixture
+def bridge(opened, crm, prepared, tmp_path):
+    shutil.copytree(prepared[0], tmp_path / "workspace")
+    return opened(crm, pull=False, **ASKED)
 
 
 def edit(crm, entity, identifier, **fields):
@@ -87,15 +106,13 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("cause", CHANGES)
-def test_one_change_is_explained_by_its_cause_to_the_last_unit(bridge, crm, cause):
-    before = of_may(bridge)
+def test_one_change_is_explained_by_its_cause_to_the_last_unit(bridge, crm, before, cause):
     CHANGES[cause](crm)
     bridge.pull(full=True)
     assert restated(bridge, before) == {cause}
 
 
-def test_roles_by_crmbridge_are_told_from_those_by_people(bridge, crm):
-    before = of_may(bridge)
+def test_roles_by_crmbridge_are_told_from_those_by_people(bridge, before):
     run = bridge.apply(bridge.plan())
     assert run.counts == {"applied": 1}
     assert restated(bridge, before) == {"role_by_crmbridge"}
@@ -107,20 +124,18 @@ def test_every_cause_is_shown_by_some_test():
     assert {*CHANGES, "role_by_crmbridge", "calculation"} == set(CAUSES)
 
 
-def test_other_settings_are_a_cause_of_their_own(bridge, crm, opened):
-    before = of_may(bridge)
+def test_other_settings_are_a_cause_of_their_own(bridge, crm, before, opened):
     bridge.close()
-    shorter = opened(crm, **ASKED, lookback_days=70)
+    shorter = opened(crm, pull=False, **ASKED, lookback_days=70)
     # Touches fall out of the lookback: nobody changed them.
     assert restated(shorter, before) == {"calculation"}
     shorter.close()
-    slower = opened(crm, **ASKED, half_life_days=30)
+    slower = opened(crm, pull=False, **ASKED, half_life_days=30)
     assert restated(slower, before) == {"calculation"}
     assert {row["model"] for row in slower.restatement(MAY).to_pylist()} == {"time_decay"}
 
 
-def test_a_deleted_opportunity_is_no_longer_won(bridge, crm):
-    before = of_may(bridge)
+def test_a_deleted_opportunity_is_no_longer_won(bridge, crm, before):
     edit(crm, "opportunity", "P", is_deleted=True)
     bridge.pull(full=True)
     assert restated(bridge, before) == {"no_longer_won"}
@@ -145,7 +160,7 @@ def test_what_had_no_credit_when_it_was_frozen_is_restated_too(opened):
 
 def test_models_that_were_not_there_then_are_not_compared(bridge, crm, opened):
     bridge.close()
-    other = opened(crm, models=["linear", "last"])
+    other = opened(crm, pull=False, models=["linear", "last"])
     assert other.restatement(MAY).num_rows == 0
 
 
