@@ -57,11 +57,11 @@ from crmbridge.plan.review import Verdicts, read_verdicts, reviewed_plan, write_
 from crmbridge.plan.shelf import find_plan, plan_paths
 from crmbridge.plan.show import candidates_table
 from crmbridge.plan.standing import keyed, see_removals, stand, vetoes_of_person
-from crmbridge.report.exports import TableFormat, write_table
+from crmbridge.report.exports import Report, TableFormat
 from crmbridge.snapshot import Frames, PullEvent, PullSummary, Snapshot
 from crmbridge.snapshot import pull as pull_snapshot
 from crmbridge.snapshot.keep import Keeper
-from crmbridge.workspace import Workspace, private_file, private_folder, private_text
+from crmbridge.workspace import Workspace, private_text
 
 __all__ = ["Attribution", "Backfill", "Bridge", "Proof", "Report", "connect"]
 
@@ -82,21 +82,6 @@ class Backfill:
     removals_seen: int
     before: Coverage
     after: Coverage
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was written.
-
-    Attributes:
-        path: the page.
-        tables: the files of the tables behind it.
-        attribution: what it shows.
-    """
-
-    path: Path
-    tables: tuple[Path, ...]
-    attribution: Attribution
 
 
 def connect(
@@ -268,6 +253,14 @@ class Bridge:
                 stage=stage,
             )
 
+    def ledger(self, plan: Plan | None = None, **changes: Any) -> pa.Table:  # noqa: ANN401
+        """Where every won and open amount is: `crmbridge.attribution.result.LEDGER`; arguments as for `attribute`."""
+        return self.attribute(plan, **changes).ledger
+
+    def roi(self, plan: Plan | None = None, **changes: Any) -> pa.Table:  # noqa: ANN401
+        """What campaigns cost and earned under every model: `crmbridge.attribution.result.ROI`; arguments as for `attribute`."""
+        return self.attribute(plan, **changes).roi
+
     def report(
         self,
         path: str | Path | None = None,
@@ -292,8 +285,8 @@ class Bridge:
         """
         # The drawing library takes a second to import, which no other method should pay for.
         from crmbridge.report.material import Material
-        from crmbridge.report.page import page
         from crmbridge.report.reasons import reasons_of
+        from crmbridge.report.write import write_report
 
         found = self.attribute(plan, stage=stage, **changes)
         with self.snapshot() as snapshot:
@@ -309,13 +302,10 @@ class Bridge:
             version=__version__,
         )
         stage("page")
-        text = page(material, locale=locale)
-        day = f"{found.as_of:%Y-%m-%d}"
-        target = Path(path) if path is not None else self.workspace.reports / f"report-{day}.html"
-        with private_text(target) as file:
-            file.write(text)
-        written = _write_tables(found, findings, Path(tables), table_format) if tables is not None else ()
-        return Report(target, written, found)
+        target = Path(path) if path is not None else self.workspace.reports / f"report-{found.as_of:%Y-%m-%d}.html"
+        return write_report(
+            material, target, locale=locale, tables=Path(tables) if tables is not None else None, table_format=table_format
+        )
 
     def freeze(self, period: str) -> Path:
         """Keep the credits of a period as reported, so that `restatement` can say later what changed.
@@ -607,16 +597,6 @@ class Bridge:
             "policy": policy,
             "basis_sha256": hashlib.sha256(basis.encode()).hexdigest(),
         }
-
-
-def _write_tables(found: Attribution, findings: pa.Table, folder: Path, output: TableFormat) -> tuple[Path, ...]:
-    private_folder(folder)
-    written = []
-    for name, table in {**found.tables(), "findings": findings}.items():
-        written.append(folder / f"{name}.{output}")
-        with private_file(written[-1]) as file:
-            write_table(table, file, output)
-    return tuple(written)
 
 
 class _ToldKeeper(Keeper):

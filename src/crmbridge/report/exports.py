@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
@@ -11,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from crmbridge.attribution.result import Attribution
 from crmbridge.plan.review import harmless
 
 
@@ -20,6 +23,21 @@ class TableFormat(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     JSON = "json"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        path: the page.
+        tables: the files of the tables behind it.
+        attribution: what it shows.
+    """
+
+    path: Path
+    tables: tuple[Path, ...]
+    attribution: Attribution
 
 
 def write_table(table: pa.Table, file: IO[bytes], output: TableFormat) -> None:
