@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from crmbridge.model import Entity
 
 MERGED = "hs_merged_object_ids"
 """The ids of those that were merged into a record, with semicolons between."""
 
-Found = Mapping[str, Any]
+Found: TypeAlias = Mapping[str, Any]
 """One record: id, properties, createdAt, updatedAt, and `links`: kind -> [(id, whether it is the primary one)]."""
-Column = Callable[[Found], str | None]
+Column: TypeAlias = Callable[[Found], str | None]
 
 
 def prop(name: str) -> Column:
     """A property; HubSpot's blank is none."""
-    return lambda found: found["properties"].get(name) or None
+
+    def read(found: Found) -> str | None:
+        text: str | None = found["properties"].get(name)
+        return text or None
+
+    return read
 
 
 def record_id(found: Found) -> str:
@@ -28,7 +33,7 @@ def record_id(found: Found) -> str:
 
 def created(found: Found) -> str | None:
     """When it was made."""
-    return found.get("createdAt") or found["properties"].get("createdate")
+    return found.get("createdAt") or prop("createdate")(found)
 
 
 def modified(found: Found) -> str | None:
@@ -119,6 +124,7 @@ DEALS = _kind(
     },
     links=("companies",),
     merges=True,
+    extra=("hs_is_closed", "hs_is_closed_won"),
 )
 LEADS = _kind(
     "leads",

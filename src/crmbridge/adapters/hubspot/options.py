@@ -45,8 +45,8 @@ class HubSpotOptions(BaseModel):
         role_labels: the only labels that may be written; empty for all that the portal has.
         touch_sources: where campaign members are found.
         touch_slice_days: how exactly the day of a response is asked for; reports hold no moments.
-        links_stay: take links between records as lasting: companies of deals and contacts, and people of activities, are then read
-            for changed records only, and one that is taken away stays in the local copy until the next full pull.
+        links_stay: take links between records as lasting: companies of deals and contacts, and people of activities, are then
+            read for changed records only, and one that is taken away stays in the local copy until the next full pull.
         currency: of amounts, in portals with a single currency; ISO 4217.
         time_zone: of the portal, an IANA name; asked of HubSpot unless set.
         read_only: never write, whatever the token may do.

@@ -1,0 +1,183 @@
+"""The HubSpot adapter: a portal as a CRM, with association labels as contact roles."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from crmbridge.adapters.hubspot.associations import Roles
+from crmbridge.adapters.hubspot.connection import Connection
+from crmbridge.adapters.hubspot.health import examine
+from crmbridge.adapters.hubspot.kinds import DEALS, LEADS
+from crmbridge.adapters.hubspot.options import HubSpotOptions
+from crmbridge.adapters.hubspot.owners import owners
+from crmbridge.adapters.hubspot.portal import Portal
+from crmbridge.adapters.hubspot.reader import OF_KIND, Reader, activity_id
+from crmbridge.adapters.hubspot.touches import Touches
+from crmbridge.adapters.hubspot.writer import RoleWriter
+from crmbridge.contract import CONTRACT_VERSION, Capabilities, Deletion, Health, WriteGuard
+from crmbridge.errors import CrmRefused, DataError, DeletionsUnknown, SettingsError
+from crmbridge.model import ESSENTIAL, ContactRole, Entity, record_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+    from pydantic import BaseModel
+
+    from crmbridge.contract import Checkpoint, Receipt, RoleWrite
+
+WRITES_PER_CALL = 2_000
+ARCHIVE_KEPT = timedelta(days=90)
+"""How long HubSpot keeps what was archived."""
+
+_CHANGED = frozenset({Entity.ACCOUNT, Entity.CONTACT, Entity.OPPORTUNITY, Entity.LEAD, Entity.ACTIVITY})
+_OF_LINKS = frozenset({Entity.OPPORTUNITY_ACCOUNT, Entity.ACCOUNT_CONTACT_RELATION, Entity.ACTIVITY_PARTICIPANT})
+
+
+class HubSpotAdapter:
+    """A HubSpot portal as a CRM; see docs/adapters/hubspot.md. Implements `crmbridge.contract.Adapter`."""
+
+    name: ClassVar[str] = "hubspot"
+    contract_version: ClassVar[int] = CONTRACT_VERSION
+    options: ClassVar[type[BaseModel]] = HubSpotOptions
+
+    def __init__(self, options: BaseModel) -> None:
+        """Keep the options; connect on first use.
+
+        Raises:
+            SettingsError: the options are another adapter's.
+        """
+        if not isinstance(options, HubSpotOptions):
+            raise SettingsError(f"the hubspot adapter takes HubSpotOptions, not {type(options).__name__}")
+        self._options = options
+        self.connection = Connection(options)
+        self._portal = Portal(self.connection)
+        self._reader = Reader(self.connection, self._portal)
+        self._touches = Touches(self.connection)
+        self._roles = Roles(self.connection, self._portal)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this portal lets this token do; connects once."""
+        entities = self._entities()
+        lasting = _OF_LINKS if self._options.links_stay else frozenset()
+        return Capabilities(
+            entities=entities,
+            incremental=entities & (_CHANGED | lasting),
+            deletions=entities & (_CHANGED | lasting),
+            role_names=self._roles.names(),
+            has_primary=self._options.primary_label is not None,
+            write_guard=WriteGuard.READ_COMPARE_WRITE,
+            writes_per_call=WRITES_PER_CALL,
+            can_write=not self._options.read_only,
+        )
+
+    def check(self) -> Health:
+        """Look at the token, scopes, limits, labels and costs; change nothing, raise nothing."""
+        return examine(self.connection, self._portal, self._roles)
+
+    def count(self, entity: Entity) -> int | None:
+        """Always None: only searches count, and their index lags. Raises DataError like `read`."""
+        self._hold(entity)
+        return None
+
+    def read(self, entity: Entity, *, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """Give an entity's records in canonical batches.
+
+        Raises:
+            DataError: this portal has no such entity; `since` is naive; a value does not fit its field.
+            CrmUnavailable, CrmRefused: see `crmbridge.errors`.
+        """
+        self._hold(entity)
+        _hold_aware(since)
+        if entity is Entity.CONTACT_ROLE:
+            yield from record_batches(Entity.CONTACT_ROLE, self._roles.read_all(self._reader.deal_ids()))
+        elif entity is Entity.USER:
+            yield from owners(self.connection)
+        elif entity is Entity.CAMPAIGN:
+            yield from self._touches.campaigns()
+        elif entity is Entity.CAMPAIGN_MEMBER:
+            yield from self._touches.members(datetime.now(UTC).date())
+        else:
+            is_incremental = entity in _CHANGED or self._options.links_stay
+            yield from self._reader.read(entity, since if is_incremental else None)
+
+    def read_deleted(self, entity: Entity, *, since: datetime) -> Iterator[Deletion]:
+        """Give what was archived at or after `since`; merged ids come with their survivor, by `read`.
+
+        Raises:
+            DeletionsUnknown: longer ago than HubSpot keeps what was archived.
+            DataError, CrmUnavailable, CrmRefused: like `read`.
+        """
+        self._hold(entity)
+        _hold_aware(since)
+        if datetime.now(UTC) - since > ARCHIVE_KEPT:
+            raise DeletionsUnknown(f"HubSpot keeps archived records for {ARCHIVE_KEPT.days} days")
+        if entity in _OF_LINKS:
+            return
+        for kind in OF_KIND.get(entity, ()):
+            if not self._portal.has(kind.name):
+                continue
+            for found in self._reader.archived(kind, since):
+                is_activity = entity is Entity.ACTIVITY
+                stamp = found.get("archivedAt")
+                yield Deletion(
+                    id=activity_id(kind, found) if is_activity else str(found["id"]),
+                    deleted_at=datetime.fromisoformat(stamp) if stamp else None,
+                )
+
+    def read_roles(self, opportunity_ids: Sequence[str]) -> Iterator[ContactRole]:
+        """Give the roles of these deals as they are now; unknown ids give nothing."""
+        yield from self._roles.read(opportunity_ids)
+
+    def write_roles(self, writes: Sequence[RoleWrite], *, checkpoint: Callable[[Checkpoint], None]) -> Iterator[Receipt]:
+        """Read, compare, merge labels, write, verify.
+
+        Raises:
+            CrmUnavailable, CrmRefused: nothing was sent.
+        """
+        yield from RoleWriter(self.connection, self._roles).write(writes, checkpoint)
+
+    def settle(self, writes: Sequence[RoleWrite], checkpoints: Sequence[Checkpoint]) -> Iterator[Receipt]:
+        """Wait out lost requests, then judge each write by what is there.
+
+        Raises:
+            CrmUnavailable: HubSpot cannot be reached.
+        """
+        yield from RoleWriter(self.connection, self._roles).settle(writes, checkpoints)
+
+    def close(self) -> None:
+        """Let go of connections; may be called twice."""
+        self.connection.close()
+
+    def _entities(self) -> frozenset[Entity]:
+        """What can be read.
+
+        Raises:
+            CrmRefused: something that nothing can do without may not be read with this token.
+        """
+        found = {entity for entity, kinds in OF_KIND.items() if any(self._portal.has(kind.name) for kind in kinds)}
+        if self._portal.has(DEALS.name) and Entity.CONTACT in found:
+            found.add(Entity.CONTACT_ROLE)
+        if not self._portal.has(LEADS.name):
+            found.discard(Entity.LEAD)
+        found |= {Entity.USER} if self._portal.has("owners") else set()
+        if self._portal.has("campaigns"):
+            found |= {Entity.CAMPAIGN, Entity.CAMPAIGN_MEMBER}
+        if lacking := sorted(ESSENTIAL - found):
+            raise CrmRefused(
+                f"this token cannot read {', '.join(lacking)} in HubSpot",
+                hint="give the private app the scopes in docs/adapters/hubspot.md, then crmbridge check",
+            )
+        return frozenset(found)
+
+    def _hold(self, entity: Entity) -> None:
+        entities = self._entities()
+        if entity not in entities:
+            raise DataError(f"this portal has no {entity}; it has: {', '.join(sorted(entities))}")
+
+
+def _hold_aware(since: datetime | None) -> None:
+    if since is not None and since.utcoffset() is None:
+        raise DataError(f"since is naive: {since.isoformat()}; give it a time zone")
