@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from crmbridge.testing.sandbox.planned import PlannedFaults
 
 
 class Trouble(StrEnum):
@@ -46,36 +46,8 @@ class Fault:
     rows: int = 0
 
 
-class Faults:
-    """The troubles ahead; safe across threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: list[tuple[Fault, list[int]]] = []
-        self.struck: list[Fault] = []
-
-    def add(self, *faults: Fault) -> None:
-        """Plan troubles; those added first are looked at first, and a call meets at most one."""
-        with self._lock:
-            self._waiting += [(fault, [0]) for fault in faults]
-
-    def clear(self) -> None:
-        """Plan no trouble any more."""
-        with self._lock:
-            self._waiting.clear()
-
-    def strike(self, method: str, path: str) -> Fault | None:
-        """Count a call for every fault it matches; give the one that hits it."""
-        hit: Fault | None = None
-        with self._lock:
-            for fault, seen in self._waiting:
-                if re.fullmatch(fault.method, method) and re.search(fault.path, path):
-                    seen[0] += 1
-                    if hit is None and fault.nth <= seen[0] < fault.nth + fault.times:
-                        hit = fault
-            if hit:
-                self.struck.append(hit)
-        return hit
+class Faults(PlannedFaults[Fault]):
+    """The troubles ahead of this org."""
 
 
 _MESSAGES = {

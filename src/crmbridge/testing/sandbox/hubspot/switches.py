@@ -1,0 +1,90 @@
+"""How a portal is set up, and how HubSpot behaves where nobody has said for sure: every unknown is a switch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+ROLE_LABELS = (
+    "Business User",
+    "Decision Maker",
+    "Economic Buyer",
+    "Economic Decision Maker",
+    "Evaluator",
+    "Executive Sponsor",
+    "Influencer",
+    "Technical Buyer",
+    "Other",
+)
+
+
+class LabelWrites(Enum):
+    """What writing labels does to those that a pair has already."""
+
+    REPLACE = auto()
+    APPEND = auto()
+
+
+class RetryAfter(Enum):
+    """Whether a 429 says how long to wait."""
+
+    ABSENT = auto()
+    GIVEN = auto()
+
+
+class Ids(Enum):
+    """How the other end of an association is written."""
+
+    NUMBERS = auto()
+    TEXT = auto()
+
+
+class LinksChange(Enum):
+    """Whether linking a record counts as a change of it."""
+
+    LEAVES_RECORD = auto()
+    STAMPS_RECORD = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSpotSwitches:
+    """How this portal is set up.
+
+    Attributes:
+        labels: user-defined labels from deals to contacts, in order.
+        caps: label -> the most contacts of one deal that may have it.
+        contacts_per_deal: the most contacts of one deal; None for no limit.
+        hidden: kinds and `owners`, `campaigns`, `lists` that the token has no scope for.
+        label_writes, retry_after, ids, links_change: see there.
+        archive_status: of batch/archive and labels/archive: 204, or 200 with a body.
+        created_status: of batch/create: 201 on v4, 200 in the newest family.
+        labels_archive_most: the most inputs of labels/archive.
+        link_page: contacts of one record per answer of batch/read.
+        inline_links: links of one record that a listing shows; more are on further pages.
+        index_lag_s: how long a change stays invisible to searches.
+        calls_per_interval, interval_ms: the short limit; None for none.
+        daily_calls: the portal's limit.
+        time_zone: of the portal.
+        has_rate_headers: whether answers tell what is left.
+    """
+
+    labels: tuple[str, ...] = ROLE_LABELS
+    caps: Mapping[str, int] = field(default_factory=dict)
+    contacts_per_deal: int | None = None
+    hidden: frozenset[str] = frozenset()
+    label_writes: LabelWrites = LabelWrites.REPLACE
+    retry_after: RetryAfter = RetryAfter.ABSENT
+    ids: Ids = Ids.NUMBERS
+    links_change: LinksChange = LinksChange.LEAVES_RECORD
+    archive_status: int = 204
+    created_status: int = 201
+    labels_archive_most: int = 100
+    link_page: int = 500
+    inline_links: int = 100
+    index_lag_s: float = 0
+    calls_per_interval: int | None = None
+    interval_ms: int = 10_000
+    daily_calls: int = 650_000
+    time_zone: str = "UTC"
+    has_rate_headers: bool = True
