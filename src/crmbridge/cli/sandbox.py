@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from crmbridge.errors import SettingsError, WorkspaceError
 
 if TYPE_CHECKING:
     from crmbridge.demo.world import DemoWorld
-    from crmbridge.testing.sandbox import SalesforceSandbox
+    from crmbridge.testing.sandbox import HubSpotSandbox, SalesforceSandbox
 
 sandbox_app = typer.Typer(no_args_is_help=True)
 
@@ -28,6 +28,19 @@ consumer_key = "{consumer_key}"
 left_field = "Has_Left__c"
 contact_lookup_fields = [{lookups}]
 """
+
+
+_HUBSPOT_SETTINGS = """\
+[crm]
+adapter = "hubspot"
+
+[crm.options]
+base_url = "{url}"
+"""
+
+_DemoOption = Annotated[bool, typer.Option("--demo", help="Large, messy and invented instead of a handful of records.")]
+_PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 for any free port.")]
+_SizeOption = Annotated[int, typer.Option(min=1, max=100_000, help="How large the --demo CRM is.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,9 +60,9 @@ def sandbox() -> None:
 def salesforce(
     ctx: typer.Context,
     *,
-    demo: Annotated[bool, typer.Option("--demo", help="A large, messy, invented org instead of a handful of records.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 for any free port.")] = 8787,
-    opportunities: Annotated[int, typer.Option(min=1, max=100_000, help="How large the --demo org is.")] = 5_000,
+    demo: _DemoOption = False,
+    port: _PortOption = 8787,
+    opportunities: _SizeOption = 5_000,
     truth: Annotated[
         Path | None, typer.Option(metavar="PATH", help="With --demo: write the people who are missing, as CSV of Salesforce ids.")
     ] = None,
@@ -63,11 +76,37 @@ def salesforce(
     if truth is not None and not demo:
         raise SettingsError("--truth needs --demo: only the demo org has a hidden truth")
     world = _demo_world(opportunities) if demo else None
-    served = _opened(world, port)
+    served: SalesforceSandbox = _opened("SalesforceSandbox", world, port)
     with served:
         if truth is not None and world is not None:
             _write_truth(served, world, truth)
         _announce(ctx, served)
+        _wait()
+
+
+@sandbox_app.command()
+def hubspot(
+    ctx: typer.Context, *, demo: _DemoOption = False, port: _PortOption = 8788, opportunities: _SizeOption = 5_000
+) -> None:
+    """Serve a HubSpot portal of invented records until Ctrl-C.
+
+    Example: crmbridge sandbox hubspot --demo
+
+    Example: crmbridge sandbox hubspot --demo --opportunities 20000 --port 9001
+    """
+    served: HubSpotSandbox = _opened("HubSpotSandbox", _demo_world(opportunities) if demo else None, port)
+    with served:
+        settings = _HUBSPOT_SETTINGS.format(url=served.url)
+        session_of(ctx).console.answer(
+            {"url": served.url, "settings": settings, "login": {"access_token": served.access_token}},
+            f"An invented HubSpot portal listens on {served.url} until Ctrl-C.",
+            "",
+            "Put this into crmbridge.toml:",
+            "",
+            settings,
+            f"export CRMBRIDGE_CRM__OPTIONS__ACCESS_TOKEN={served.access_token}",
+            "crmbridge check",
+        )
         _wait()
 
 
@@ -79,15 +118,15 @@ def _demo_world(opportunities: int) -> DemoWorld:
     return make_world(opportunities=opportunities, as_of=datetime.now(UTC))
 
 
-def _opened(world: DemoWorld | None, port: int) -> SalesforceSandbox:
+def _opened(name: str, world: DemoWorld | None, port: int) -> Any:  # noqa: ANN401 - one of the sandboxes
     try:
-        from crmbridge.testing.sandbox import SalesforceSandbox
+        from crmbridge.testing import sandbox
     except ModuleNotFoundError as error:
         hint = 'pip install "crmbridge[testing]"'
         raise SettingsError(f"the sandbox needs {error.name}, which is not installed", hint=hint) from None
     from crmbridge.testing.worlds import small
 
-    made = SalesforceSandbox(world.records if world else small(), port=port)
+    made = getattr(sandbox, name)(world.records if world else small(), port=port)
     try:
         made.start()
     except OSError as error:

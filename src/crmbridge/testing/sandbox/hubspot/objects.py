@@ -22,7 +22,7 @@ _SINGULAR = {
     "notes": "note",
     "tasks": "task",
 }
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "EQ": lambda held, wanted: held == wanted,
     "NEQ": lambda held, wanted: held != wanted,
     "GT": lambda held, wanted: held > wanted,
@@ -172,7 +172,7 @@ def _holds(record: Rec, given: Mapping[str, Any]) -> bool:
     if operator not in _COMPARE:
         raise bad_request(f"unknown operator {operator}")
     if held is None:
-        return operator == "NEQ"
+        return bool(operator == "NEQ")
     wanted = given["value"]
     return bool(_COMPARE[operator](held, int(wanted) if isinstance(held, int) else str(wanted)))
 
