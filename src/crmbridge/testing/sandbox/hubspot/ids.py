@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 _LEAST = 10**9
-_SPAN = 10**12
+_SPAN = 10**15
+"""Wide enough for millions of records of a kind, and exact as a number of JSON."""
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def number(text: str) -> str:
@@ -16,7 +19,9 @@ def number(text: str) -> str:
 
 
 def guid(text: str) -> str:
-    """The GUID of a campaign."""
+    """The GUID of a campaign; its own where it is one already."""
+    if _GUID.fullmatch(text):
+        return text
     letters = _digest(text).hex()
     return "-".join((letters[:8], letters[8:12], letters[12:16], letters[16:20], letters[20:32]))
 
