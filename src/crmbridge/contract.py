@@ -11,10 +11,10 @@ Reading
     Order is free. A read that cannot finish raises: never end early in silence. `since` for an entity that is not in
     `capabilities.incremental` gives at least what changed, possibly everything. What `read` gives, it also gives with `since`
     once it has changed: being restored counts, and so does being merged away where `read` gives such records. `read_deleted`
-    gives `merged_into_id` where the CRM knows it: None rather than wrong. Where the CRM may have forgotten what was deleted
-    since then, `read_deleted` raises DeletionsUnknown, at any point; the entity is then read in full. What `read` no longer
-    gives for any other reason, such as a condition on its records, is deleted too: an entity whose deletions are known only in
-    part is left out of `capabilities.deletions`.
+    gives `merged_into_id` where the CRM knows it: None rather than wrong; a record that `read` gives as merged may be left out of
+    it. Where the CRM may have forgotten what was deleted since then, `read_deleted` raises DeletionsUnknown, at any point; the
+    entity is then read in full. What `read` no longer gives for any other reason, such as a condition on its records, is deleted
+    too: an entity whose deletions are known only in part is left out of `capabilities.deletions`.
 
 Writing
     `write_roles` yields exactly one receipt per write, in any order. A `put` adds the role where the pair is as `expected`; a
