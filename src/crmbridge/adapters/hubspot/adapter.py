@@ -168,7 +168,7 @@ class HubSpotAdapter:
         if lacking := sorted(ESSENTIAL - found):
             raise CrmRefused(
                 f"this token cannot read {', '.join(lacking)} in HubSpot",
-                hint="give the private app the scopes in docs/adapters/hubspot.md, then crmbridge check",
+                hint="give the token the scopes in docs/adapters/hubspot.md, then crmbridge check",
             )
         return frozenset(found)
 

@@ -45,9 +45,9 @@ class AnswerLost(CrmUnavailable):
 
 
 _HINTS = {
-    "EXPIRED_AUTHENTICATION": "the token is over; a private app's token, or OAuth with a refresh token, goes on",
-    "INVALID_AUTHENTICATION": "check the token of the private app; crmbridge check",
-    "MISSING_SCOPES": "give the private app the scopes in docs/adapters/hubspot.md; crmbridge check",
+    "EXPIRED_AUTHENTICATION": "the token is over; a service key, or OAuth with a refresh token, goes on",
+    "INVALID_AUTHENTICATION": "check the token: a service key, or an app's; crmbridge check",
+    "MISSING_SCOPES": "give the token the scopes in docs/adapters/hubspot.md; crmbridge check",
 }
 
 

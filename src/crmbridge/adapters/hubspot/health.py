@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crmbridge.adapters.hubspot.connection import Connection
     from crmbridge.adapters.hubspot.portal import Portal
 
-_SCOPES_HINT = "give the private app the scopes in docs/adapters/hubspot.md"
+_SCOPES_HINT = "give the token the scopes in docs/adapters/hubspot.md"
 _LOW_CALLS = 0.2
 _LOCAL = ("http://localhost", "http://127.0.0.1", "http://[::1]")
 _ESSENTIAL = (DEALS.name, CONTACTS.name)

@@ -32,7 +32,7 @@ class HubSpotOptions(BaseModel):
     the secret alone.
 
     Attributes:
-        access_token: of a private app.
+        access_token: a service key, or the token of an app.
         client_id, client_secret, refresh_token: OAuth instead; access tokens are then fetched as needed.
         base_url: send everything to this address instead: a sandbox server or a proxy.
         api: which family of paths.
