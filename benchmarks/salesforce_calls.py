@@ -1,46 +1,39 @@
 """What a run on Salesforce costs in API calls, against the least that its limits allow; and how long reading takes.
 
-Measured on generated worlds of any size, and on the demo world with its real plan. The sandbox runs in a process of its own, so
-that the seconds and the memory are the adapter's. Its jobs are done when first asked for: in earnest a job that takes longer
-costs a call for every look, about four in the first half-minute.
+Measured on generated worlds of any size, and on the demo world with its real plan. The sandbox's jobs are done when first asked
+for: in earnest a job that takes longer costs a call for every look, about four in the first half-minute.
 
     python -m benchmarks.salesforce_calls 5000 demo 200000
 """
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import resource
 import sys
 import tempfile
-import time
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.metered import Meter, Row, answer, applied_and_undone, beside, planned_and_undone, planned_lines, print_rows
 from benchmarks.world import write_world
 from crmbridge.adapters.salesforce import SalesforceAdapter, SalesforceOptions
 from crmbridge.adapters.salesforce.mapping import sources
-from crmbridge.apply import execute
 from crmbridge.bridge import Bridge
 from crmbridge.config import in_memory
-from crmbridge.contract import RoleWrite
 from crmbridge.demo.world import make_world
-from crmbridge.journal import Journal, PlannedWrite
 from crmbridge.model import Entity
 from crmbridge.testing.sandbox import SalesforceSandbox, Switches
-from crmbridge.undo import undo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
-    from crmbridge.contract import Adapter
+    from crmbridge.contract import Adapter, RoleWrite
+    from crmbridge.journal import PlannedWrite
     from crmbridge.plan.file import PlanLine
 
 DEMO_OPPORTUNITIES = 5_000
@@ -52,7 +45,7 @@ QUERY_JOB, INGEST_JOB = 2, 5
 
 
 def serve(world: Path | int, pipe: Connection) -> None:
-    """Be the organisation, until told to stop; answers with the calls so far.
+    """Be the organisation, until told to stop.
 
     Args:
         world: a folder of Parquet files, or how many opportunities the demo world is to have.
@@ -63,13 +56,10 @@ def serve(world: Path | int, pipe: Connection) -> None:
         opportunities = sorted(sandbox.id_map(Entity.OPPORTUNITY).values())
         contacts = sorted(sandbox.id_map(Entity.CONTACT).values())
         pipe.send((sandbox.url, sandbox.session_id, opportunities, contacts, sandbox.lookup_fields))
-        while (asked := pipe.recv()) is not None:
-            if isinstance(asked, float):
-                _touch(sandbox, asked)
-            pipe.send(Counter(sandbox.calls))
+        answer(sandbox, pipe, {"change": lambda share: _change(sandbox, share)})
 
 
-def _touch(sandbox: SalesforceSandbox, share: float) -> None:
+def _change(sandbox: SalesforceSandbox, share: float) -> None:
     """Change a share of every object's records, now."""
     for sobject in sandbox.store.schema.all_seen():
         if "systemmodstamp" in sobject.by_name:
@@ -77,33 +67,6 @@ def _touch(sandbox: SalesforceSandbox, share: float) -> None:
                 f'UPDATE "{sobject.name}" SET "SystemModstamp" = ? WHERE hash("Id") % 10000 < ?',
                 [datetime.now(UTC).replace(tzinfo=None), int(share * 10_000)],
             )
-
-
-@contextmanager
-def organisation(world: Path | int) -> Iterator[tuple[Connection, tuple[Any, ...]]]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(world, theirs))
-    process.start()
-    try:
-        yield ours, ours.recv()
-        ours.send(None)
-    finally:
-        process.join(30)
-
-
-class Meter:
-    """Counts the calls between two looks."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._seen: Counter[str] = Counter()
-
-    def look(self, ask: object = "calls") -> Counter[str]:
-        self._pipe.send(ask)
-        now: Counter[str] = self._pipe.recv()
-        spent, self._seen = now - self._seen, now
-        return spent
 
 
 def least_read(rows: int) -> int:
@@ -157,38 +120,24 @@ def least_pull(adapter: SalesforceAdapter, sizes: dict[str, int]) -> int:
     return 1 + sum(least_read(sizes.get(name, 0)) for name in queries)
 
 
-def plan(opportunities: list[str], contacts: list[str], lines: int) -> list[PlannedWrite]:
-    """A line for each of the first opportunities, with contacts far apart."""
-    step = max(len(contacts) // max(lines, 1), 1)
-    pairs = zip(opportunities[:lines], contacts[::step][:lines], strict=True)
-    return [
-        PlannedWrite(
-            line_id=f"L{number}",
-            write=RoleWrite(key=f"k{number}", action="put", opportunity_id=a, contact_id=b, role="Influencer"),
-            detail={},
-        )
-        for number, (a, b) in enumerate(pairs)
-    ]
-
-
-def measure(opportunities: int) -> Iterator[dict[str, object]]:
+def measure(opportunities: int) -> Iterator[Row]:
     """The rows of a generated world."""
     with tempfile.TemporaryDirectory() as folder:
         write_world(Path(folder) / "world", opportunities=opportunities)
-        with organisation(Path(folder) / "world") as (pipe, (url, session, deals, people, _)):
+        with beside(serve, Path(folder) / "world") as (pipe, (url, session, deals, people, _)):
             meter = Meter(pipe)
             given: dict[str, Any] = {"access_token": session, "base_url": url, "poll_s": 0.5, "settle_wait_s": 0}
             yield _pull_row(given, meter, "full pull")
-            meter.look(0.01)
+            meter.ask("change", 0.01)
             yield _pull_row(given, meter, "nightly, 1 % changed", datetime.now(UTC) - timedelta(hours=1), share=0.01)
             lines = min(opportunities, 20_000)
             for size in (min(lines, 1_000), lines):
-                yield from _write_rows(given, meter, Path(folder), plan(deals, people, size))
+                yield from _write_rows(given, meter, Path(folder), planned_lines(deals, people, size))
 
 
-def measure_demo(opportunities: int) -> Iterator[dict[str, object]]:
+def measure_demo(opportunities: int) -> Iterator[Row]:
     """The rows of the demo world: the nightly job as it is run, and its real plan."""
-    with tempfile.TemporaryDirectory() as folder, organisation(opportunities) as (pipe, (url, session, _, _, lookups)):
+    with tempfile.TemporaryDirectory() as folder, beside(serve, opportunities) as (pipe, (url, session, _, _, lookups)):
         meter = Meter(pipe)
         given: dict[str, Any] = {"access_token": session, "base_url": url, "poll_s": 0.5, "settle_wait_s": 0}
         given |= {"left_field": "Has_Left__c", "contact_lookup_fields": tuple(lookups)}
@@ -201,31 +150,21 @@ def measure_demo(opportunities: int) -> Iterator[dict[str, object]]:
         )
         with Bridge(settings) as bridge:
             yield _demo_pull(bridge, given, meter, "full pull")
-            meter.look(0.01)
+            meter.ask("change", 0.01)
             yield _demo_pull(bridge, given, meter, "nightly, 1 % changed", share=0.01)
             planned = bridge.plan()
             size = _size(bridge.adapter, list(planned.lines()))
-            run_id = ""
-            for what in ("apply", "undo"):
-                meter.look()
-                started, cpu = time.perf_counter(), time.process_time()
-                run = bridge.apply(planned) if what == "apply" else bridge.undo(run_id)
-                run_id = run.run_id
-                seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu
-                name = f"{what} {size.lines:,} lines"
-                least = least_write(size, is_undo=what == "undo")
-                yield _row(name, run.counts.get("applied", 0), meter.look(), least, seconds, cpu_s)
+            least = (least_write(size, is_undo=False), least_write(size, is_undo=True))
+            yield from planned_and_undone(meter, bridge, planned, least)
 
 
-def _demo_pull(bridge: Bridge, given: dict[str, Any], meter: Meter, what: str, share: float = 1.0) -> dict[str, object]:
+def _demo_pull(bridge: Bridge, given: dict[str, Any], meter: Meter, what: str, share: float = 1.0) -> Row:
     with closing(SalesforceAdapter(SalesforceOptions(**given))) as adapter:
         sizes = adapter._reader.sizes(adapter._org().objects)  # noqa: SLF001
         least = least_pull(adapter, {name: int(size * share) for name, size in sizes.items()})
-    meter.look()
-    started, cpu = time.perf_counter(), time.process_time()
-    pulled = bridge.pull()
-    spent, seconds, cpu_s = meter.look(), time.perf_counter() - started, time.process_time() - cpu
-    return _row(what, sum(read.changed for read in pulled.reads.values()), spent, least + spent["deleted"], seconds, cpu_s)
+    return meter.measured(
+        what, lambda: sum(read.changed for read in bridge.pull().reads.values()), lambda spent: least + spent["deleted"]
+    )
 
 
 def _size(adapter: Adapter, lines: Sequence[PlanLine] | Sequence[RoleWrite]) -> Size:
@@ -234,70 +173,27 @@ def _size(adapter: Adapter, lines: Sequence[PlanLine] | Sequence[RoleWrite]) -> 
     return Size(len(lines), len(opportunities), len({line.contact_id for line in lines}), held)
 
 
-def _pull_row(
-    given: dict[str, Any], meter: Meter, what: str, since: datetime | None = None, share: float = 1.0
-) -> dict[str, object]:
-    adapter = SalesforceAdapter(SalesforceOptions(**given))
-    sizes = adapter._reader.sizes(adapter._org().objects)  # noqa: SLF001
-    meter.look()
-    fresh = SalesforceAdapter(SalesforceOptions(**given))
-    started, cpu = time.perf_counter(), time.process_time()
-    read = read_all(fresh, since)
-    spent, seconds, cpu_s = meter.look(), time.perf_counter() - started, time.process_time() - cpu
-    least = least_pull(adapter, {name: int(size * share) for name, size in sizes.items()})
-    if since is not None:
-        least += spent["deleted"]
-    adapter.close()
-    fresh.close()
-    return _row(what, read.total(), spent, least, seconds, cpu_s)
+def _pull_row(given: dict[str, Any], meter: Meter, what: str, since: datetime | None = None, share: float = 1.0) -> Row:
+    with closing(SalesforceAdapter(SalesforceOptions(**given))) as adapter:
+        sizes = adapter._reader.sizes(adapter._org().objects)  # noqa: SLF001
+        least = least_pull(adapter, {name: int(size * share) for name, size in sizes.items()})
+    with closing(SalesforceAdapter(SalesforceOptions(**given))) as fresh:
+        return meter.measured(what, lambda: read_all(fresh, since).total(), lambda spent: least + spent["deleted"])
 
 
-def _write_rows(given: dict[str, Any], meter: Meter, folder: Path, lines: list[PlannedWrite]) -> Iterator[dict[str, object]]:
-    adapter = SalesforceAdapter(SalesforceOptions(**given))
-    with Journal.open(folder / f"journal-{len(lines)}.db") as journal:
+def _write_rows(given: dict[str, Any], meter: Meter, folder: Path, lines: list[PlannedWrite]) -> Iterator[Row]:
+    with closing(SalesforceAdapter(SalesforceOptions(**given))) as adapter:
         size = _size(adapter, [line.write for line in lines])
-        for what in ("apply", "undo"):
-            _ = adapter.capabilities
-            meter.look()
-            started, cpu = time.perf_counter(), time.process_time()
-            if what == "apply":
-                done = execute(adapter, journal, lines, kind="apply", plan_id=what, plan_hash=what)
-                run_id = done.run_id
-            else:
-                done = undo(adapter, journal, run_id)
-            seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu
-            least = least_write(size, is_undo=what == "undo")
-            yield _row(f"{what} {len(lines):,} lines", done.counts.get("applied", 0), meter.look(), least, seconds, cpu_s)
-    adapter.close()
-
-
-def _row(what: str, records: int, spent: Counter[str], least: int, seconds: float, cpu_s: float) -> dict[str, object]:
-    spent = Counter({name: calls for name, calls in spent.items() if "token" not in name})
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {
-        "what": what,
-        "records": records,
-        "calls": spent.total(),
-        "least": least,
-        "over": f"{spent.total() / least - 1:+.0%}",
-        "seconds": round(seconds, 1),
-        "cpu_s": round(cpu_s, 1),
-        "peak_mib": peak_mib,
-        "by_kind": dict(spent.most_common()),
-    }
+        _ = adapter.capabilities
+        least = (least_write(size, is_undo=False), least_write(size, is_undo=True))
+        yield from applied_and_undone(meter, adapter, folder / f"journal-{len(lines)}.db", lines, least)
 
 
 def main(worlds: list[str]) -> None:
     """Print a row for each run; `demo` stands for the demo world of 5,000 opportunities."""
-    print(f"{'world':>13} {'what':24} {'records':>10} {'calls':>6} {'least':>6} {'over':>6} {'s':>6} {'cpu':>6} {'MiB':>5}")
-    for world in worlds:
-        rows = measure_demo(DEMO_OPPORTUNITIES) if world == "demo" else measure(int(world))
-        for row in rows:
-            print(
-                f"{world:>13} {row['what']:24} {row['records']:>10,} {row['calls']:>6} {row['least']:>6} "
-                f"{row['over']:>6} {row['seconds']:>6} {row['cpu_s']:>6} {row['peak_mib']:>5}  {json.dumps(row['by_kind'])}",
-                flush=True,
-            )
+    print_rows(
+        (world, row) for world in worlds for row in (measure_demo(DEMO_OPPORTUNITIES) if world == "demo" else measure(int(world)))
+    )
 
 
 if __name__ == "__main__":
