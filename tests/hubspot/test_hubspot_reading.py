@@ -139,6 +139,31 @@ def test_a_lead_stands_on_a_contact(portal, opened):
     assert rows(adapter, Entity.CONTACT)[own]["email"] == "wren@firm.example"
 
 
+@pytest.mark.parametrize(
+    ("told", "meant"), [("true", True), ("false", False), ("2026-01-31", True), ("Retired", True), ("", None), (None, None)]
+)
+def test_a_property_may_say_who_has_left(portal, opened, told, meant):
+    portal.change("contacts", "20", gone_since=told)
+    adapter = opened(portal, left_property="gone_since")
+    portal.merge_contacts("20", "21")
+    assert {one: row["has_left"] for one, row in rows(adapter, Entity.CONTACT).items() if one in ("20", "21", "22")} == {
+        "20": meant, "21": None, "22": None
+    }  # fmt: skip
+    assert rows(adapter, Entity.CONTACT, since=NOW - timedelta(hours=1))["20"]["has_left"] is meant
+    assert rows(opened(portal), Entity.CONTACT)["20"]["has_left"] is None
+
+
+def test_a_property_that_nobody_has_is_named(portal, opened):
+    portal.change("contacts", "20", gone_since="2026-01-31")
+    found = {}
+    for name in ("gone_since", "gone_sinze"):
+        (found[name],) = [one for one in opened(portal, left_property=name).check().checks if one.name == "left_property"]
+    assert (found["gone_since"].status, found["gone_since"].detail) == ("ok", "gone_since: filled for 1")
+    assert (found["gone_sinze"].status, "nobody is taken to have left" in found["gone_sinze"].detail) == ("warning", True)
+    with pytest.raises(ValueError, match="left_property"):
+        opened(portal, left_property="gone,since")
+
+
 def test_touches_say_how_their_date_was_come_by(portal, opened):
     members = rows(opened(portal, touch_slice_days=1), Entity.CAMPAIGN_MEMBER)
     guid = portal.hs_id(Entity.CAMPAIGN, "fair")
@@ -147,6 +172,13 @@ def test_touches_say_how_their_date_was_come_by(portal, opened):
     assert responded["responded_at"].date() == (NOW - timedelta(days=40)).date()
     assert (listed["has_responded"], listed["responded_at"], listed["date_quality"]) == (False, None, "exact")
     assert listed["created_at"] == NOW - timedelta(days=50)
+
+
+def test_a_response_that_nobody_dated_is_in_no_report(opened):
+    undated = CampaignMember(id="m3", campaign_id="fair", contact_id="22", has_responded=True)
+    with HubSpotSandbox({**WORLD, Entity.CAMPAIGN_MEMBER: [*WORLD[Entity.CAMPAIGN_MEMBER], undated]}) as portal:
+        found = rows(opened(portal), Entity.CAMPAIGN_MEMBER)
+    assert {row["contact_id"] for row in found.values()} == {"20", "21"}
 
 
 def test_a_wider_slice_never_dates_a_touch_before_it_happened_and_costs_less(portal, opened):

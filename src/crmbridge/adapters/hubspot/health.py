@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from crmbridge.adapters.hubspot.kinds import ACTIVITIES, COMPANIES, CONTACTS, DEALS, LEADS
@@ -49,6 +49,7 @@ def _checks(connection: Connection, portal: Portal, roles: Roles) -> Iterator[Ch
     try:
         yield from _label_checks(connection, roles)
         yield Check(name="time zone", status="ok", detail=portal.time_zone)
+        yield from _left_checks(connection)
         yield from _cost_checks(connection, portal)
     except CrmBridgeError as error:
         yield Check(name="labels and costs", status="failed", detail=error.message, hint=error.hint)
@@ -95,6 +96,17 @@ def _label_checks(connection: Connection, roles: Roles) -> Iterator[Check]:
         yield Check(name="writing roles", status="warning", detail="read_only is set: plans can be made, not applied")
 
 
+def _left_checks(connection: Connection) -> Iterator[Check]:
+    name = connection.options.left_property
+    if name is None:
+        return
+    if filled := _size(connection, CONTACTS.name, {"propertyName": name, "operator": "HAS_PROPERTY"}):
+        yield Check(name="left_property", status="ok", detail=f"{name}: filled for {filled:,}")
+    else:
+        detail = f"{name}: no contact has it, or HubSpot does not know it: nobody is taken to have left"
+        yield Check(name="left_property", status="warning", detail=detail, hint="give the property's internal name")
+
+
 def _cost_checks(connection: Connection, portal: Portal) -> Iterator[Check]:
     if connection.daily is None:
         yield Check(name="daily limit", status="warning", detail="HubSpot did not say")
@@ -112,8 +124,9 @@ def _cost_checks(connection: Connection, portal: Portal) -> Iterator[Check]:
     yield Check(name="cost", status="ok", detail=f"a full pull takes about {calls:,} API calls, besides those for campaigns")
 
 
-def _size(connection: Connection, name: str) -> int | None:
-    body = {"filterGroups": [], "properties": [], "limit": 1}
+def _size(connection: Connection, name: str, *filters: Mapping[str, str]) -> int | None:
+    groups = [{"filters": list(filters)}] if filters else []
+    body = {"filterGroups": groups, "properties": [], "limit": 1}
     try:
         return int(connection.ask("POST", connection.paths.search(name), body=body)["total"])
     except (CrmBridgeError, KeyError, TypeError, ValueError):

@@ -173,6 +173,13 @@ KINDS = {kind.name: kind for kind in (COMPANIES, CONTACTS, DEALS, LEADS, *ACTIVI
 INCOMING_EMAIL = "INCOMING_EMAIL"
 
 
+def has_left(text: str | None) -> str | None:
+    """Whether a contact has left, by a checkbox or by a property that is filled then; a blank one says nothing."""
+    if not text:
+        return None
+    return "false" if text.lower() == "false" else "true"
+
+
 def participant_kind(found: Found, kind: Kind) -> str:
     """What a linked contact was in an activity: HubSpot says it of e-mails, by their direction."""
     if kind.constants["kind"] == "meeting":

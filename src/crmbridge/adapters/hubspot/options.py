@@ -47,6 +47,7 @@ class HubSpotOptions(BaseModel):
         touch_slice_days: how exactly the day of a response is asked for; reports hold no moments.
         links_stay: take links between records as lasting: companies of deals and contacts, and people of activities, are then
             read for changed records only, and one that is taken away stays in the local copy until the next full pull.
+        left_property: of contacts; a checkbox, or any property that is filled once a person has left.
         currency: of amounts, in portals with a single currency; ISO 4217.
         time_zone: of the portal, an IANA name; asked of HubSpot unless set.
         read_only: never write, whatever the token may do.
@@ -70,6 +71,7 @@ class HubSpotOptions(BaseModel):
     touch_sources: tuple[TouchSource, ...] = (TouchSource.REPORTS, TouchSource.LISTS)
     touch_slice_days: int = Field(default=7, ge=1, le=366)
     links_stay: bool = False
+    left_property: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$")
     currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
     time_zone: str | None = None
     read_only: bool = False

@@ -17,7 +17,17 @@ import pyarrow.compute as pc
 from crmbridge.adapters.hubspot.columns import canonical
 from crmbridge.adapters.hubspot.connection import next_page
 from crmbridge.adapters.hubspot.failures import a_code
-from crmbridge.adapters.hubspot.kinds import ACTIVITIES, COMPANIES, CONTACTS, DEALS, LEADS, MERGED, Kind, participant_kind
+from crmbridge.adapters.hubspot.kinds import (
+    ACTIVITIES,
+    COMPANIES,
+    CONTACTS,
+    DEALS,
+    LEADS,
+    MERGED,
+    Kind,
+    has_left,
+    participant_kind,
+)
 from crmbridge.errors import CrmUnavailable
 from crmbridge.model import Entity
 
@@ -121,7 +131,7 @@ class Reader:
             yield from self._changed(kind, since)
 
     def _listed(self, kind: Kind) -> Iterator[Sequence[Found]]:
-        query: dict[str, object] = {"limit": PAGE, "archived": False, "properties": ",".join(kind.asked)}
+        query: dict[str, object] = {"limit": PAGE, "archived": False, "properties": ",".join(self._asked(kind))}
         if kind.links:
             query["associations"] = ",".join(kind.links)
         for page in self._connection.pages(self._connection.paths.objects(kind.name), query):
@@ -155,7 +165,7 @@ class Reader:
         body: dict[str, Any] = {
             "filterGroups": [{"filters": list(filters)}],
             "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
-            "properties": list(kind.asked),
+            "properties": self._asked(kind),
             "limit": SEARCH_PAGE,
         }
         after: str | None = None
@@ -168,6 +178,10 @@ class Reader:
             after = next_page(page)
             if after is None:
                 return
+
+    def _asked(self, kind: Kind) -> list[str]:
+        left = self._connection.options.left_property
+        return [*kind.asked, *([left] if left and kind is CONTACTS else [])]
 
     def _look_up(self, kind: Kind, records: Sequence[Found]) -> None:
         ids = [str(one["id"]) for one in records]
@@ -206,6 +220,8 @@ class Reader:
         texts |= {name: [text] * len(records) for name, text in kind.constants.items()}
         if kind is DEALS:
             texts |= self._judged(texts, records)
+        if entity is Entity.CONTACT and (name := self._connection.options.left_property):
+            texts["has_left"] = [has_left(one["properties"].get(name)) for one in records]
         if entity is Entity.ACTIVITY:
             texts["id"] = [activity_id(kind, one) for one in records]
         if kind.merges:

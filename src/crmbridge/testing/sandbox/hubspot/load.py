@@ -15,6 +15,8 @@ from crmbridge.testing.sandbox.hubspot import ids
 from crmbridge.testing.sandbox.hubspot.store import HUBSPOT, PRIMARY, Rec, Store, stamp
 
 ACTIVITY_KINDS = {"meeting": "meetings", "call": "calls", "email": "emails", "task": "tasks", "note": "notes", "other": "notes"}
+LEFT_PROPERTY = "has_left"
+"""A checkbox that this portal has defined for contacts."""
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _MONEY_STEP = Decimal("0.0001")
 
@@ -114,6 +116,7 @@ class _Loader:
             company = self._id(Entity.ACCOUNT, row["account_id"])
             told = {"firstname": row["first_name"], "lastname": row["last_name"], "email": row["email"]}
             told |= {"jobtitle": row["title"], "hubspot_owner_id": self._owner(row), "associatedcompanyid": company}
+            told |= {LEFT_PROPERTY: None if row["has_left"] is None else _flag(row["has_left"])}
             record = self._add("contacts", Entity.CONTACT, row, told, "lastmodifieddate")
             if company is not None and record.archived is None:
                 pair = ("contacts", "companies")
@@ -245,8 +248,9 @@ class _Loader:
             joined = row["created_at"] or row["responded_at"]
             if joined is not None:
                 self._store.members[list_id].append((contact, stamp(joined)))
-            if row["has_responded"]:
-                day = (row["responded_at"] or row["created_at"] or _START).astimezone(UTC).date().isoformat()
+            moment = row["responded_at"] or row["created_at"]
+            if row["has_responded"] and moment is not None:
+                day = moment.astimezone(UTC).date().isoformat()
                 self._store.responses[campaign, "influencedContacts"].append((day, contact))
             self.known[Entity.CAMPAIGN_MEMBER][row["id"]] = f"{campaign}:{contact}"
 
