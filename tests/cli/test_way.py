@@ -15,12 +15,6 @@ import pytest
 PAIRS = [("O0", "C0"), ("O0", "C1"), ("O1", "C2"), ("O1", "C3"), ("O2", "C4"), ("O2", "C5")]
 
 
-@pytest.fixture
-def planned(answer):
-    answer("pull")
-    return answer("plan")
-
-
 def test_check_finds_everything_in_place(answer):
     assert answer("check")["ok"] is True
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from crmbridge.evidence import score as score_room
-from crmbridge.evidence.rule import Weight
+from crmbridge.evidence.rule import Rule, Stance, Weight
+from crmbridge.evidence.rules import BUILT_IN
 from crmbridge.evidence.score import Scored, score
 from crmbridge.evidence.titles import classify
 from crmbridge.snapshot.frames import RESOLVED, Frames, frames_from_tables
@@ -35,6 +36,19 @@ WEIGHTS = {
     "title_seniority": Weight(bits=0.6, undated=1.0),
 }
 """Fixed here, so that better defaults break no test of how a rule works."""
+
+READS = {
+    "lead_conversion": "conversions",
+    "contact_lookup": "lookups",
+    "opportunity_activity": "participants",
+    "account_activity": "participants",
+    "campaign_response": "responses",
+    "earlier_role": "roles",
+    "parallel_opportunity": "participants",
+    "account_relation": "relations",
+    "email_domain": "account_domains",
+}
+"""What a rule cannot speak without; test_rules holds this table to the rules."""
 
 DAY_S = 86_400
 ZERO_S = 1_700_000_000
@@ -187,9 +201,17 @@ class World:
     def score(self, *, as_of: float = 1_000, **options: Any) -> Scored:
         as_of_s = at(as_of)
         assert as_of_s is not None
-        if "rules" not in options:
+        if not {"rules", "weights"} & options.keys():
+            options["rules"] = self.speaking()
+            options["weights"] = {rule.name: WEIGHTS[rule.name] for rule in options["rules"]}
+        elif "rules" not in options:
             options.setdefault("weights", WEIGHTS)
         return score(self.frames(), as_of_s=as_of_s, keep=Keeper(self.connection), **options)
+
+    def speaking(self) -> tuple[Rule, ...]:
+        """The rules that have something to read; the others would take most of the time to say nothing."""
+        speaking = tuple(rule for rule in BUILT_IN if rule.name not in READS or self.rows[READS[rule.name]])
+        return speaking if any(rule.stance is Stance.PROPOSES for rule in speaking) else BUILT_IN
 
     def judged(self, *, as_of: float = 1_000, **options: Any) -> Judged:
         return Judged(self.score(as_of=as_of, **options))

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from conftest import READS, WEIGHTS
+from crmbridge.evidence.rules import BUILT_IN
+
 SECOND = 1 / 86_400
 
 
 def near(bits):
     """Bits are stated in hundredths."""
     return pytest.approx(bits, abs=0.00501)
+
+
+def test_a_rule_is_silent_about_what_it_cannot_read(world):
+    world.opportunity(1, "a", created=0).contact("c1", 1, "a", created=0, title="Head of Procurement", domain="a.example")
+    said = world.judged(rules=BUILT_IN, weights=WEIGHTS).said()
+    assert set(said[1, 1]) == {"created_with_opportunity", "title_seniority"}
+    assert not READS.keys() & said[1, 1].keys()
 
 
 # lead_conversion
