@@ -1,6 +1,7 @@
-"""`crmbridge sandbox salesforce`: what it tells, and that what it tells is true."""
+"""`crmbridge sandbox`: what it tells, and that what it tells is true."""
 
 import json
+import re
 import threading
 
 import pytest
@@ -17,12 +18,12 @@ from crmbridge.errors import SettingsError, WorkspaceError
 def run(monkeypatch):
     """Run the command; `look` is called while the sandbox listens."""
 
-    def runs(*arguments, look=lambda: None):
+    def runs(*arguments, crm="salesforce", look=lambda: None):
         monkeypatch.setattr(command, "_wait", look)
         monkeypatch.setattr(command, "session_of", lambda _: type("S", (), {"console": Console(as_json=True)}))
         app = typer.Typer()
         command.register(app)
-        return CliRunner().invoke(app, ["sandbox", "salesforce", *arguments], catch_exceptions=True)
+        return CliRunner().invoke(app, ["sandbox", crm, *arguments], catch_exceptions=True)
 
     return runs
 
@@ -55,17 +56,19 @@ def test_the_login_works_while_it_listens(run, capfd):
     assert answers == [200]
 
 
-def test_the_demo_org_comes_with_its_truth(run, tmp_path):
-    result = run("--port", "0", "--demo", "--opportunities", "20", "--truth", str(tmp_path / "missing.csv"))
+@pytest.mark.parametrize(("crm", "line"), [("salesforce", r"006\w{15},003\w{15}"), ("hubspot", r"\d+,\d+")])
+def test_the_demo_comes_with_its_truth(run, tmp_path, crm, line):
+    result = run("--port", "0", "--demo", "--opportunities", "20", "--truth", str(tmp_path / "missing.csv"), crm=crm)
     assert result.exit_code == 0
     head, *lines = (tmp_path / "missing.csv").read_text().splitlines()
     assert head == "opportunity_id,contact_id"
     assert lines
-    assert all(line[:3] == "006" and line[19:22] == "003" for line in lines)
+    assert all(re.fullmatch(line, one) for one in lines)
 
 
-def test_truth_without_demo_is_refused(run, tmp_path):
-    assert isinstance(run("--truth", str(tmp_path / "x")).exception, SettingsError)
+@pytest.mark.parametrize("crm", ["salesforce", "hubspot"])
+def test_truth_without_demo_is_refused(run, tmp_path, crm):
+    assert isinstance(run("--truth", str(tmp_path / "x"), crm=crm).exception, SettingsError)
 
 
 def test_a_port_that_is_taken(run, serve):

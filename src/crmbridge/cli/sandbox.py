@@ -41,6 +41,9 @@ base_url = "{url}"
 _DemoOption = Annotated[bool, typer.Option("--demo", help="Large, messy and invented instead of a handful of records.")]
 _PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 for any free port.")]
 _SizeOption = Annotated[int, typer.Option(min=1, max=100_000, help="How large the --demo CRM is.")]
+_TruthOption = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="With --demo: write the people who are missing, as CSV of this CRM's ids.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -63,9 +66,7 @@ def salesforce(
     demo: _DemoOption = False,
     port: _PortOption = 8787,
     opportunities: _SizeOption = 5_000,
-    truth: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="With --demo: write the people who are missing, as CSV of Salesforce ids.")
-    ] = None,
+    truth: _TruthOption = None,
 ) -> None:
     """Serve a Salesforce of invented records until Ctrl-C.
 
@@ -73,29 +74,33 @@ def salesforce(
 
     Example: crmbridge sandbox salesforce --demo --opportunities 20000 --port 9000 --truth missing.csv
     """
-    if truth is not None and not demo:
-        raise SettingsError("--truth needs --demo: only the demo org has a hidden truth")
-    world = _demo_world(opportunities) if demo else None
+    world = _world(opportunities, truth, is_demo=demo)
     served: SalesforceSandbox = _opened("SalesforceSandbox", world, port)
     with served:
-        if truth is not None and world is not None:
-            _write_truth(served, world, truth)
+        _write_truth(served, world, truth)
         _announce(ctx, served)
         _wait()
 
 
 @sandbox_app.command()
 def hubspot(
-    ctx: typer.Context, *, demo: _DemoOption = False, port: _PortOption = 8788, opportunities: _SizeOption = 5_000
+    ctx: typer.Context,
+    *,
+    demo: _DemoOption = False,
+    port: _PortOption = 8788,
+    opportunities: _SizeOption = 5_000,
+    truth: _TruthOption = None,
 ) -> None:
     """Serve a HubSpot portal of invented records until Ctrl-C.
 
     Example: crmbridge sandbox hubspot --demo
 
-    Example: crmbridge sandbox hubspot --demo --opportunities 20000 --port 9001
+    Example: crmbridge sandbox hubspot --demo --opportunities 20000 --port 9001 --truth missing.csv
     """
-    served: HubSpotSandbox = _opened("HubSpotSandbox", _demo_world(opportunities) if demo else None, port)
+    world = _world(opportunities, truth, is_demo=demo)
+    served: HubSpotSandbox = _opened("HubSpotSandbox", world, port)
     with served:
+        _write_truth(served, world, truth)
         settings = _HUBSPOT_SETTINGS.format(url=served.url)
         session_of(ctx).console.answer(
             {"url": served.url, "settings": settings, "login": {"access_token": served.access_token}},
@@ -110,7 +115,12 @@ def hubspot(
         _wait()
 
 
-def _demo_world(opportunities: int) -> DemoWorld:
+def _world(opportunities: int, truth: Path | None, *, is_demo: bool) -> DemoWorld | None:
+    """The demo world; None for a handful of records."""
+    if not is_demo:
+        if truth is not None:
+            raise SettingsError("--truth needs --demo: only the demo CRM has a hidden truth")
+        return None
     from datetime import UTC, datetime
 
     from crmbridge.demo.world import make_world
@@ -162,9 +172,11 @@ def _announce(ctx: typer.Context, served: SalesforceSandbox) -> None:
     )
 
 
-def _write_truth(served: SalesforceSandbox, world: DemoWorld, path: Path) -> None:
+def _write_truth(served: SalesforceSandbox | HubSpotSandbox, world: DemoWorld | None, path: Path | None) -> None:
     from crmbridge.model import Entity
 
+    if path is None or world is None:
+        return
     deals, people = served.id_map(Entity.OPPORTUNITY), served.id_map(Entity.CONTACT)
     lines = [f"{deals[deal]},{people[person]}\n" for deal, person in sorted(world.hidden)]
     try:
