@@ -36,7 +36,8 @@ class HubSpotKit(AdapterConformance):
         for role in world.get(Entity.CONTACT_ROLE, ()):
             if role.is_primary and not role.is_deleted and "primary_label" in self.chosen:
                 portal.link(role.opportunity_id, role.contact_id, [self.chosen["primary_label"]])
-        return options(portal, touch_slice_days=1, **self.chosen)
+        remembered = {"remember_in": self.new_folder()} if self.chosen.get("links_stay") else {}
+        return options(portal, touch_slice_days=1, **self.chosen, **remembered)
 
     def crm_id(self, entity, text):
         return crm_id(entity, text)
@@ -85,7 +86,7 @@ class TestHubSpot(HubSpotKit):
 
 
 class TestHubSpotDatedPaths(HubSpotKit):
-    chosen: ClassVar[dict] = {"api": "2026-03", "primary_label": "Other"}
+    chosen: ClassVar[dict] = {"api": "2026-03", "primary_label": "Other", "links_stay": True}
     switches: ClassVar[dict] = {
         "label_writes": LabelWrites.APPEND,
         "ids": Ids.TEXT,

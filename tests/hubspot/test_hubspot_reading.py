@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from crmbridge.adapters.hubspot import HubSpotAdapter, HubSpotOptions
-from crmbridge.adapters.hubspot.reader import SEARCH_CEILING
+from crmbridge.adapters.hubspot.reader import SEARCH_CEILING, SEARCH_PAGE
 from crmbridge.errors import CrmRefused, CrmUnavailable, DataError, DeletionsUnknown, LimitReached
 from crmbridge.model import (
     Account,
@@ -195,8 +195,8 @@ def test_campaigns_cost_what_was_spent(portal, opened):
     assert (campaign["name"], campaign["actual_cost"], campaign["currency"]) == ("Fair", Decimal(500), "EUR")
 
 
-def test_only_what_changed_is_read_again(portal, opened):
-    adapter = opened(portal)
+def test_only_what_changed_is_read_again(portal, opened, tmp_path):
+    adapter = opened(portal, links_stay=True, remember_in=tmp_path)
     since = NOW - timedelta(hours=1)
     assert rows(adapter, Entity.OPPORTUNITY, since=since) == {}
     portal.change("deals", "30", amount="99")
@@ -207,20 +207,40 @@ def test_only_what_changed_is_read_again(portal, opened):
     assert list(rows(adapter, Entity.ACTIVITY, since=since)) == ["meeting:60"]
 
 
-def test_a_search_begins_earlier_by_what_the_index_lags(opened):
+def test_a_search_begins_earlier_by_what_the_index_lags(opened, tmp_path):
     with HubSpotSandbox(WORLD, HubSpotSwitches(index_lag_s=60)) as portal:
         portal.change("deals", "30", amount="99")
-        adapter = opened(portal, index_lag_s=60)
+        adapter = opened(portal, index_lag_s=60, links_stay=True, remember_in=tmp_path)
         # Not in the index yet: tonight it is not seen, and tomorrow's search reaches back far enough.
         assert rows(adapter, Entity.OPPORTUNITY, since=NOW) == {}
         portal.store.records["deals"]["30"].updated -= timedelta(seconds=61)
         assert list(rows(adapter, Entity.OPPORTUNITY, since=NOW)) == ["30"]
 
 
+def test_links_change_no_record_so_records_with_links_are_read_whole(portal, opened):
+    adapter = opened(portal)
+    assert adapter.capabilities.incremental == {Entity.ACCOUNT}
+    portal.store.link(("emails", "deals"), "61", "31")
+    portal.store.link(("deals", "companies"), "32", "11")
+    found = rows(adapter, Entity.ACTIVITY, since=NOW - timedelta(hours=1))
+    assert found["email:61"]["opportunity_id"] == "31"
+    assert "32:11" in rows(adapter, Entity.OPPORTUNITY_ACCOUNT, since=NOW - timedelta(hours=1))
+
+
+def test_what_came_along_since_later_is_completed(portal, opened, tmp_path):
+    adapter = opened(portal, links_stay=True, remember_in=tmp_path)
+    meeting, mail = (portal.store.records[kind][one] for kind, one in (("meetings", "60"), ("emails", "61")))
+    meeting.updated, mail.updated = NOW, NOW - timedelta(hours=5)
+    assert list(rows(adapter, Entity.ACTIVITY, since=NOW - timedelta(hours=1))) == ["meeting:60"]
+    found = rows(adapter, Entity.ACTIVITY_PARTICIPANT, since=NOW - timedelta(hours=9))
+    assert {row["activity_id"] for row in found.values()} == {"meeting:60", "email:61"}
+
+
 def test_searches_go_on_beyond_their_ceiling(opened):
     many = SEARCH_CEILING + 450
     with HubSpotSandbox({Entity.CONTACT: [contact(1_000 + n, modified_at=NOW) for n in range(many)]}) as portal:
-        found = rows(opened(portal), Entity.CONTACT, since=NOW - timedelta(minutes=1))
+        found = rows(opened(portal, links_stay=True), Entity.CONTACT, since=NOW - timedelta(minutes=1))
+        assert portal.calls["contacts/search"] > SEARCH_CEILING // SEARCH_PAGE
     assert len(found) == many
 
 

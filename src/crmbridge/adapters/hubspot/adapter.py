@@ -9,6 +9,7 @@ from crmbridge.adapters.hubspot.associations import Roles
 from crmbridge.adapters.hubspot.connection import Connection
 from crmbridge.adapters.hubspot.health import examine
 from crmbridge.adapters.hubspot.kinds import DEALS, LEADS
+from crmbridge.adapters.hubspot.memory import Memory
 from crmbridge.adapters.hubspot.options import HubSpotOptions
 from crmbridge.adapters.hubspot.owners import owners
 from crmbridge.adapters.hubspot.portal import Portal
@@ -31,8 +32,11 @@ WRITES_PER_CALL = 2_000
 ARCHIVE_KEPT = timedelta(days=90)
 """How long HubSpot keeps what was archived."""
 
-_CHANGED = frozenset({Entity.ACCOUNT, Entity.CONTACT, Entity.OPPORTUNITY, Entity.LEAD, Entity.ACTIVITY})
 _OF_LINKS = frozenset({Entity.OPPORTUNITY_ACCOUNT, Entity.ACCOUNT_CONTACT_RELATION, Entity.ACTIVITY_PARTICIPANT})
+_WITH_LINKS = frozenset(
+    {Entity.CONTACT, Entity.LEAD, Entity.ACTIVITY, Entity.ACCOUNT_CONTACT_RELATION, Entity.ACTIVITY_PARTICIPANT}
+)
+_DEALS = frozenset({Entity.OPPORTUNITY, Entity.OPPORTUNITY_ACCOUNT})
 
 
 class HubSpotAdapter:
@@ -53,19 +57,20 @@ class HubSpotAdapter:
         self._options = options
         self.connection = Connection(options)
         self._portal = Portal(self.connection)
-        self._reader = Reader(self.connection, self._portal)
-        self._touches = Touches(self.connection)
+        self._memory = Memory(options.remember_in, self._portal)
+        self._reader = Reader(self.connection, self._portal, self._memory)
+        self._touches = Touches(self.connection, self._memory)
         self._roles = Roles(self.connection, self._portal)
 
     @property
     def capabilities(self) -> Capabilities:
         """What this portal lets this token do; connects once."""
         entities = self._entities()
-        lasting = _OF_LINKS if self._options.links_stay else frozenset()
+        by_changes = entities & self._by_changes
         return Capabilities(
             entities=entities,
-            incremental=entities & (_CHANGED | lasting),
-            deletions=entities & (_CHANGED | lasting),
+            incremental=by_changes,
+            deletions=by_changes,
             role_names=self._roles.names(),
             has_primary=self._options.primary_label is not None,
             write_guard=WriteGuard.READ_COMPARE_WRITE,
@@ -100,8 +105,7 @@ class HubSpotAdapter:
         elif entity is Entity.CAMPAIGN_MEMBER:
             yield from self._touches.members(datetime.now(UTC).date())
         else:
-            is_incremental = entity in _CHANGED or self._options.links_stay
-            yield from self._reader.read(entity, since if is_incremental else None)
+            yield from self._reader.read(entity, since if entity in self._by_changes else None)
 
     def read_deleted(self, entity: Entity, *, since: datetime) -> Iterator[Deletion]:
         """Give what was archived at or after `since`; merged ids come with their survivor, by `read`.
@@ -120,10 +124,9 @@ class HubSpotAdapter:
             if not self._portal.has(kind.name):
                 continue
             for found in self._reader.archived(kind, since):
-                is_activity = entity is Entity.ACTIVITY
-                stamp = found.get("archivedAt")
+                number, stamp = str(found["id"]), found.get("archivedAt")
                 yield Deletion(
-                    id=activity_id(kind, found) if is_activity else str(found["id"]),
+                    id=activity_id(kind, number) if entity is Entity.ACTIVITY else number,
                     deleted_at=datetime.fromisoformat(stamp) if stamp else None,
                 )
 
@@ -150,6 +153,17 @@ class HubSpotAdapter:
     def close(self) -> None:
         """Let go of connections; may be called twice."""
         self.connection.close()
+
+    @property
+    def _by_changes(self) -> frozenset[Entity]:
+        """What is read by its changes.
+
+        Linking two records changes neither, so whatever holds links is read whole, unless links stay. Roles hang on the ids of
+        all deals, so deals are read whole as well, unless their ids are remembered.
+        """
+        if not self._options.links_stay:
+            return frozenset({Entity.ACCOUNT})
+        return frozenset({Entity.ACCOUNT}) | _WITH_LINKS | (_DEALS if self._memory.is_kept else frozenset())
 
     def _entities(self) -> frozenset[Entity]:
         """What can be read.

@@ -13,7 +13,7 @@ from crmbridge.model import Entity, arrow_schema
 _DATE_LENGTH = len("2024-01-31")
 _WIDE = pa.decimal128(38, 12)
 
-Texts = Mapping[str, Sequence[str | None]]
+Texts = Mapping[str, Sequence[str | None] | pa.Array]
 
 
 def canonical(entity: Entity, texts: Texts, rows: int) -> pa.RecordBatch:
@@ -27,11 +27,11 @@ def canonical(entity: Entity, texts: Texts, rows: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _converted(entity: Entity, field: pa.Field, texts: Sequence[str | None] | None, rows: int) -> pa.Array:
+def _converted(entity: Entity, field: pa.Field, texts: Sequence[str | None] | pa.Array | None, rows: int) -> pa.Array:
     if texts is None:
         return pa.nulls(rows, field.type)
     try:
-        return _cast(field, pa.array(texts, pa.string()))
+        return _cast(field, texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string()))
     except pa.ArrowInvalid:
         # Arrow's message holds the value, which may be anybody's.
         raise DataError(f"{entity}.{field.name}: HubSpot sent a value that is not a {field.type}") from None

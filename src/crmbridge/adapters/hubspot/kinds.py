@@ -2,53 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from crmbridge.model import Entity
+
+if TYPE_CHECKING:
+    from crmbridge.adapters.hubspot.bunch import Bunch
 
 MERGED = "hs_merged_object_ids"
 """The ids of those that were merged into a record, with semicolons between."""
 
-Found: TypeAlias = Mapping[str, Any]
-"""One record: id, properties, createdAt, updatedAt, and `links`: kind -> [(id, whether it is the primary one)]."""
-Column: TypeAlias = Callable[[Found], str | None]
+Column: TypeAlias = "Callable[[Bunch], pa.Array]"
 
 
 def prop(name: str) -> Column:
-    """A property; HubSpot's blank is none."""
-
-    def read(found: Found) -> str | None:
-        text: str | None = found["properties"].get(name)
-        return text or None
-
-    return read
+    """A property."""
+    return lambda bunch: bunch.prop(name)
 
 
-def record_id(found: Found) -> str:
-    """The id."""
-    return str(found["id"])
+def record_id(bunch: Bunch) -> pa.Array:
+    """The ids."""
+    return bunch.top("id")
 
 
-def created(found: Found) -> str | None:
-    """When it was made."""
-    return found.get("createdAt") or prop("createdate")(found)
+def created(bunch: Bunch) -> pa.Array:
+    """When they were made."""
+    return pc.coalesce(bunch.top("createdAt"), bunch.prop("createdate"))
 
 
-def modified(found: Found) -> str | None:
-    """When it was changed last."""
-    return found.get("updatedAt") or None
+def modified(bunch: Bunch) -> pa.Array:
+    """When they were changed last."""
+    return bunch.top("updatedAt")
 
 
 def linked(kind: str) -> Column:
     """The one linked record of a kind: the primary, else the one with the lowest number."""
-    return lambda found: the_one(found["links"].get(kind, ()))
+    return lambda bunch: bunch.the_one(kind)
 
 
-def the_one(links: Sequence[tuple[str, bool]]) -> str | None:
-    """The primary of several links, else the one with the lowest number."""
-    return min(links, key=lambda link: (not link[1], len(link[0]), link[0]))[0] if links else None
+def first_of(*columns: Column) -> Column:
+    """The first of several that holds anything."""
+    return lambda bunch: pc.coalesce(*(column(bunch) for column in columns))
+
+
+def flags(truths: pa.Array) -> pa.Array:
+    """Truths as HubSpot tells them."""
+    return pc.if_else(truths, "true", "false")
 
 
 @dataclass(frozen=True)
@@ -126,18 +130,17 @@ DEALS = _kind(
     merges=True,
     extra=("hs_is_closed", "hs_is_closed_won"),
 )
+_CONTACT_OF_LEAD = first_of(prop("hs_primary_contact_id"), linked("contacts"))
 LEADS = _kind(
     "leads",
     Entity.LEAD,
     {
         "last_name": "hs_lead_name",
         "status": "hs_pipeline_stage",
-        "converted_contact_id": lambda found: prop("hs_primary_contact_id")(found) or the_one(found["links"].get("contacts", ())),
+        "converted_contact_id": _CONTACT_OF_LEAD,
         "converted_account_id": "hs_primary_company_id",
         "converted_opportunity_id": linked("deals"),
-        "is_converted": lambda found: (
-            "true" if found["links"].get("contacts") or prop("hs_primary_contact_id")(found) else "false"
-        ),
+        "is_converted": lambda bunch: flags(pc.is_valid(_CONTACT_OF_LEAD(bunch))),
         "owner_id": "hubspot_owner_id",
     },
     links=("contacts", "deals"),
@@ -152,7 +155,7 @@ def _activity(name: str, kind: str, moment: str = "hs_timestamp", extra: tuple[s
         {
             "opportunity_id": linked("deals"),
             "account_id": linked("companies"),
-            "occurred_at": lambda found: prop(moment)(found) or prop("hs_timestamp")(found),
+            "occurred_at": first_of(prop(moment), prop("hs_timestamp")),
             "owner_id": "hubspot_owner_id",
         },
         links=("deals", "contacts", "companies"),
@@ -173,17 +176,14 @@ KINDS = {kind.name: kind for kind in (COMPANIES, CONTACTS, DEALS, LEADS, *ACTIVI
 INCOMING_EMAIL = "INCOMING_EMAIL"
 
 
-def has_left(text: str | None) -> str | None:
-    """Whether a contact has left, by a checkbox or by a property that is filled then; a blank one says nothing."""
-    if not text:
-        return None
-    return "false" if text.lower() == "false" else "true"
+def has_left(told: pa.Array) -> pa.Array:
+    """Whether contacts have left, by a checkbox or by a property that is filled then; a blank one says nothing."""
+    return pc.if_else(pc.equal(pc.utf8_lower(told), "false"), "false", pc.if_else(pc.is_valid(told), "true", None))
 
 
-def participant_kind(found: Found, kind: Kind) -> str:
-    """What a linked contact was in an activity: HubSpot says it of e-mails, by their direction."""
-    if kind.constants["kind"] == "meeting":
-        return "attendee"
+def participant_kinds(bunch: Bunch, kind: Kind) -> pa.Array:
+    """What a linked contact was in each activity: HubSpot says it of e-mails, by their direction."""
     if kind.constants["kind"] == "email":
-        return "from" if prop("hs_email_direction")(found) == INCOMING_EMAIL else "to"
-    return "who"
+        is_incoming = pc.fill_null(pc.equal(bunch.prop("hs_email_direction"), INCOMING_EMAIL), fill_value=False)
+        return pc.if_else(is_incoming, "from", "to")
+    return pa.repeat("attendee" if kind.constants["kind"] == "meeting" else "who", len(bunch))

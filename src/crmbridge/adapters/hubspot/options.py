@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -47,6 +48,8 @@ class HubSpotOptions(BaseModel):
         touch_slice_days: how exactly the day of a response is asked for; reports hold no moments.
         links_stay: take links between records as lasting: companies of deals and contacts, and people of activities, are then
             read for changed records only, and one that is taken away stays in the local copy until the next full pull.
+        remember_in: a private folder for what need not be asked twice: ids of deals, and when campaigns touched whom. Without it
+            both are asked for anew at every pull.
         left_property: of contacts; a checkbox, or any property that is filled once a person has left.
         currency: of amounts, in portals with a single currency; ISO 4217.
         time_zone: of the portal, an IANA name; asked of HubSpot unless set.
@@ -71,6 +74,7 @@ class HubSpotOptions(BaseModel):
     touch_sources: tuple[TouchSource, ...] = (TouchSource.REPORTS, TouchSource.LISTS)
     touch_slice_days: int = Field(default=7, ge=1, le=366)
     links_stay: bool = False
+    remember_in: Path | None = None
     left_property: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$")
     currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
     time_zone: str | None = None

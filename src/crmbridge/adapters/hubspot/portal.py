@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -56,18 +57,26 @@ class Portal:
         found = self._connection.ask("GET", self._connection.paths.pipelines("deals"))["results"]
         return {str(stage["id"]): _stage(stage, pipeline) for pipeline in found for stage in pipeline["stages"]}
 
-    @cached_property
+    @property
     def time_zone(self) -> str:
         """In which days are counted: by the options, else by HubSpot, else UTC."""
-        if self._connection.options.time_zone:
-            return self._connection.options.time_zone
+        return self._connection.options.time_zone or str(self._account.get("timeZone") or _UTC)
+
+    @property
+    def id(self) -> str | None:
+        """Its number; None where HubSpot does not say."""
+        told = self._account.get("portalId")
+        return None if told is None else str(told)
+
+    @cached_property
+    def _account(self) -> Mapping[str, Any]:
         try:
             told = self._connection.ask("GET", ACCOUNT)
         except Refusal as refusal:
             if refusal.status == _UNAUTHORISED:
                 raise
-            return _UTC
-        return str(told.get("timeZone") or _UTC)
+            return {}
+        return told if isinstance(told, Mapping) else {}
 
     def _probed(self, name: str) -> Refusal | None:
         paths = {"owners": OWNERS, "campaigns": self._connection.paths.campaigns}

@@ -6,14 +6,15 @@ no call of its own. Searches end after 10,000 records and know no links: they go
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crmbridge.adapters.hubspot.bunch import LINKS, Bunch, bunch
 from crmbridge.adapters.hubspot.columns import canonical
 from crmbridge.adapters.hubspot.connection import next_page
 from crmbridge.adapters.hubspot.failures import a_code
@@ -25,10 +26,12 @@ from crmbridge.adapters.hubspot.kinds import (
     LEADS,
     MERGED,
     Kind,
+    flags,
     has_left,
-    participant_kind,
+    participant_kinds,
 )
-from crmbridge.errors import CrmUnavailable
+from crmbridge.adapters.hubspot.memory import Memory, joined
+from crmbridge.errors import CrmUnavailable, DataError
 from crmbridge.model import Entity
 
 if TYPE_CHECKING:
@@ -41,10 +44,10 @@ OVERLAP = timedelta(minutes=10)
 """How far before `since` a search begins, besides the lag of the index."""
 
 _ROWS_PER_BATCH = 10_000
-_PRIMARY_TYPES = frozenset({"deal_to_company", "contact_to_company"})
 _PRIMARY_IDS = frozenset({1, 5})
 """Contact to primary company, deal to primary company."""
 _NO_LINKS = "OBJECT_NOT_FOUND"
+_DAY_LENGTH = len("2024-01-31")
 
 OF_KIND: dict[Entity, tuple[Kind, ...]] = {
     Entity.ACCOUNT: (COMPANIES,),
@@ -64,17 +67,25 @@ MADE_OF_LINKS = {
     Entity.ACTIVITY: Entity.ACTIVITY_PARTICIPANT,
 }
 
-Found = dict[str, Any]
+Found = Mapping[str, Any]
+
+
+class _Aside(NamedTuple):
+    """An entity that came along with another: since when, and its batches."""
+
+    since: datetime | None
+    batches: list[pa.RecordBatch]
 
 
 class Reader:
     """Reads over one connection."""
 
-    def __init__(self, connection: Connection, portal: Portal) -> None:
+    def __init__(self, connection: Connection, portal: Portal, memory: Memory) -> None:
         self._connection = connection
         self._portal = portal
-        self._aside: dict[tuple[Entity, datetime | None], list[pa.RecordBatch]] = {}
-        self._deal_ids: pa.ChunkedArray | None = None
+        self._memory = memory
+        self._aside: dict[Entity, _Aside] = {}
+        self._deal_ids: pa.Array | None = None
 
     def read(self, entity: Entity, since: datetime | None) -> Iterator[pa.RecordBatch]:
         """Give an entity's records, or those changed at or after `since` and a little before.
@@ -83,37 +94,24 @@ class Reader:
             DataError: a value that does not fit its field.
             CrmUnavailable, CrmRefused: see `Connection`.
         """
-        aside = self._aside.pop((entity, since), None)
-        if aside is not None:
-            yield from aside
-            return
-        beside = MADE_OF_LINKS.get(entity)
-        kept: list[pa.RecordBatch] = []
-        ids: list[pa.Array] = []
-        for kind in OF_KIND[entity]:
-            if not self._portal.has(kind.name):
-                continue
-            for records in _gathered(self._records(kind, since)):
-                batch = self._made(entity, kind, records)
-                if entity is Entity.OPPORTUNITY and since is None:
-                    ids.append(pa.array([str(one["id"]) for one in records], pa.string()))
-                if beside is not None:
-                    kept.append(self._made(beside, kind, records))
-                if batch.num_rows:
-                    yield batch
-        if beside is not None:
-            self._aside[beside, since] = [batch for batch in kept if batch.num_rows]
-        if entity is Entity.OPPORTUNITY and since is None:
-            self._deal_ids = pa.chunked_array(ids, pa.string())
+        before: datetime | None = None
+        aside = self._aside.pop(entity, None)
+        if aside is not None and (aside.since is None) is (since is None):
+            yield from aside.batches
+            if aside.since is None or since is None or aside.since <= since:
+                return
+            before = aside.since
+        yield from self._read(entity, since, before)
 
     def deal_ids(self) -> Iterator[str]:
-        """The ids of all deals: those that were just read, else asked for anew."""
+        """The ids of all deals: those that were just read or are remembered, else asked for anew."""
         known, self._deal_ids = self._deal_ids, None
-        if known is not None:
-            yield from known.to_pylist()
-            return
-        for page in self._connection.pages(self._connection.paths.objects(DEALS.name), {"limit": PAGE, "archived": False}):
-            yield from (str(one["id"]) for one in page["results"])
+        if known is None:
+            began = datetime.now(UTC)
+            pages = self._connection.pages(self._connection.paths.objects(DEALS.name), {"limit": PAGE, "archived": False})
+            known = joined(pa.array([str(one["id"]) for one in page["results"]], pa.string()) for page in pages)
+            self._memory.keep_deals(known, began)
+        yield from known.to_pylist()
 
     def archived(self, kind: Kind, since: datetime) -> Iterator[Found]:
         """Give what was archived at or after a moment: id, archivedAt."""
@@ -124,41 +122,57 @@ class Reader:
                 if stamp is None or datetime.fromisoformat(stamp) >= since:
                     yield one
 
-    def _records(self, kind: Kind, since: datetime | None) -> Iterator[Sequence[Found]]:
-        if since is None:
-            yield from self._listed(kind)
-        else:
-            yield from self._changed(kind, since)
+    def _read(self, entity: Entity, since: datetime | None, before: datetime | None) -> Iterator[pa.RecordBatch]:
+        beside, began = MADE_OF_LINKS.get(entity), datetime.now(UTC)
+        aside: list[pa.RecordBatch] = []
+        ids: list[pa.Array] = []
+        for kind in OF_KIND[entity]:
+            for some in self._bunches(kind, since, before) if self._portal.has(kind.name) else ():
+                ids += [some.top("id")] if entity is Entity.OPPORTUNITY else []
+                aside += self._made(beside, kind, some) if beside is not None else []
+                yield from self._made(entity, kind, some)
+        if beside is not None:
+            self._aside[beside] = _Aside(since, aside)
+        if entity is Entity.OPPORTUNITY:
+            self._note_deals(joined(ids), since, began)
+
+    def _note_deals(self, ids: pa.Array, since: datetime | None, began: datetime) -> None:
+        """Know all deals: those that were read, or those that were known before as well where only changes were."""
+        known = ids.slice(0, 0) if since is None else self._memory.deals(since)
+        self._deal_ids = None if known is None else pc.unique(joined([known, ids]))
+        if self._deal_ids is not None:
+            self._memory.keep_deals(self._deal_ids, began)
+
+    def _bunches(self, kind: Kind, since: datetime | None, before: datetime | None) -> Iterator[Bunch]:
+        pages = self._listed(kind) if since is None else self._changed(kind, since, before)
+        properties = [*self._asked(kind), "createdate"]
+        for records in _gathered(pages):
+            yield bunch(records, properties, kind.links, partial(self._linked, kind.name), tell_links=since is None)
 
     def _listed(self, kind: Kind) -> Iterator[Sequence[Found]]:
         query: dict[str, object] = {"limit": PAGE, "archived": False, "properties": ",".join(self._asked(kind))}
         if kind.links:
             query["associations"] = ",".join(kind.links)
         for page in self._connection.pages(self._connection.paths.objects(kind.name), query):
-            records = page["results"]
-            for one in records:
-                one["links"], unfinished = _links(one.get("associations") or {})
-                for to_kind in unfinished:
-                    one["links"][to_kind] = self._linked(kind.name, to_kind, [str(one["id"])]).get(str(one["id"]), [])
-            yield records
+            yield page["results"]
 
-    def _changed(self, kind: Kind, since: datetime) -> Iterator[Sequence[Found]]:
+    def _changed(self, kind: Kind, since: datetime, before: datetime | None) -> Iterator[Sequence[Found]]:
         """Search by the moment of change; past the ceiling, go on behind the last id."""
-        start = since - OVERLAP - timedelta(seconds=self._connection.options.index_lag_s)
-        changed = {"propertyName": kind.stamp, "operator": "GTE", "value": str(int(start.timestamp() * 1000))}
+        span = [self._stamped(kind, "GTE", since), *([self._stamped(kind, "LT", before)] if before else [])]
         last_id: str | None = None
         while True:
-            filters = [changed]
-            if last_id is not None:
-                filters.append({"propertyName": "hs_object_id", "operator": "GT", "value": last_id})
+            filters = [*span, *([{"propertyName": "hs_object_id", "operator": "GT", "value": last_id}] if last_id else [])]
             given, last_id = 0, None
             for page in self._searched(kind, filters):
-                self._look_up(kind, page)
                 yield page
                 given += len(page)
                 last_id = str(page[-1]["id"])
             if given < SEARCH_CEILING or last_id is None:
                 return
+
+    def _stamped(self, kind: Kind, operator: str, moment: datetime) -> dict[str, str]:
+        start = moment - OVERLAP - timedelta(seconds=self._connection.options.index_lag_s)
+        return {"propertyName": kind.stamp, "operator": operator, "value": str(int(start.timestamp() * 1000))}
 
     def _searched(self, kind: Kind, filters: Sequence[Mapping[str, str]]) -> Iterator[list[Found]]:
         """The pages of one search, as far as HubSpot lets it go."""
@@ -183,75 +197,74 @@ class Reader:
         left = self._connection.options.left_property
         return [*kind.asked, *([left] if left and kind is CONTACTS else [])]
 
-    def _look_up(self, kind: Kind, records: Sequence[Found]) -> None:
-        ids = [str(one["id"]) for one in records]
-        by_kind = {to_kind: self._linked(kind.name, to_kind, ids) for to_kind in kind.links}
-        for one in records:
-            one["links"] = {to_kind: found.get(str(one["id"]), []) for to_kind, found in by_kind.items()}
-
-    def _linked(self, from_kind: str, to_kind: str, ids: Sequence[str]) -> dict[str, list[tuple[str, bool]]]:
+    def _linked(self, from_kind: str, to_kind: str, ids: pa.Array) -> pa.Table:
         """The links of records in batches, following pages where one record has more than an answer holds."""
         path = self._connection.paths.associations(from_kind, to_kind, "batch/read")
-        found: dict[str, dict[str, bool]] = defaultdict(dict)
-        waiting: list[dict[str, str]] = [{"id": one} for one in ids]
+        links: dict[str, list[Any]] = {name: [] for name in LINKS.names}
+        waiting: list[dict[str, str]] = [{"id": one} for one in ids.to_pylist()]
         while waiting:
             body = self._connection.ask("POST", path, body={"inputs": waiting[:LINKS_PER_CALL]})
             waiting = waiting[LINKS_PER_CALL:]
             _hold_whole(body)
             for result in body["results"]:
-                links = found[str(result["from"]["id"])]
-                for one in result["to"]:
-                    other = str(one["toObjectId"])
-                    links[other] = links.get(other, False) or any(
-                        int(t["typeId"]) in _PRIMARY_IDS for t in one["associationTypes"]
-                    )
+                one, others = str(result["from"]["id"]), result["to"]
+                links["id"] += [one] * len(others)
+                links["other"] += [str(link["toObjectId"]) for link in others]
+                links["is_primary"] += [_is_primary(link) for link in others]
                 if after := next_page(result):
-                    waiting.append({"id": str(result["from"]["id"]), "after": after})
-        return {one: sorted(links.items(), key=lambda link: (len(link[0]), link[0])) for one, links in found.items()}
+                    waiting.append({"id": one, "after": after})
+        return pa.table(links, schema=LINKS)
 
-    def _made(self, entity: Entity, kind: Kind, records: Sequence[Found]) -> pa.RecordBatch:
-        if entity is Entity.ACTIVITY_PARTICIPANT:
-            return _participants(kind, records)
-        if entity is Entity.ACCOUNT_CONTACT_RELATION:
-            return _relations(records)
-        if entity is Entity.OPPORTUNITY_ACCOUNT:
-            return _deal_companies(records)
-        texts = {name: [column(one) for one in records] for name, column in kind.columns.items()}
-        texts |= {name: [text] * len(records) for name, text in kind.constants.items()}
+    def _made(self, entity: Entity, kind: Kind, some: Bunch) -> list[pa.RecordBatch]:
+        """The records of an entity that are in a bunch."""
+        try:
+            if entity in _OF_LINKS:
+                made = [_OF_LINKS[entity](kind, some)]
+            else:
+                made = [self._records(entity, kind, some), *([_merged(entity, some)] if kind.merges else [])]
+        except pa.ArrowInvalid:
+            # Arrow's message holds the value, which may be anybody's.
+            raise DataError(f"{entity}: HubSpot sent a moment that is none") from None
+        return [batch for batch in made if batch.num_rows]
+
+    def _records(self, entity: Entity, kind: Kind, some: Bunch) -> pa.RecordBatch:
+        columns = {name: column(some) for name, column in kind.columns.items()}
+        columns |= {name: pa.repeat(text, len(some)) for name, text in kind.constants.items()}
         if kind is DEALS:
-            texts |= self._judged(texts, records)
+            columns |= self._judged(columns, some)
         if entity is Entity.CONTACT and (name := self._connection.options.left_property):
-            texts["has_left"] = [has_left(one["properties"].get(name)) for one in records]
+            columns["has_left"] = has_left(some.prop(name))
         if entity is Entity.ACTIVITY:
-            texts["id"] = [activity_id(kind, one) for one in records]
-        if kind.merges:
-            _add_merged(texts, records)
-        return canonical(entity, texts, len(texts["id"]))
+            columns["id"] = _activity_ids(kind, some)
+        return canonical(entity, columns, len(some))
 
-    def _judged(self, texts: Mapping[str, list[str | None]], records: Sequence[Found]) -> dict[str, list[str | None]]:
+    def _judged(self, columns: Mapping[str, pa.Array], some: Bunch) -> dict[str, pa.Array]:
         """Stage, pipeline, closed and won by the stage's metadata; the day of the close in the portal's time zone."""
-        stages = [self._portal.stages.get(stage or "") for stage in texts["stage"]]
-        properties = [one["properties"] for one in records]
-        closed = [
-            _flag(s.is_closed) if s else given.get("hs_is_closed") or None for s, given in zip(stages, properties, strict=True)
-        ]
-        won = [
-            _flag(s.is_won) if s else given.get("hs_is_closed_won") or None for s, given in zip(stages, properties, strict=True)
-        ]
-        home = self._connection.options.currency
+        known = self._portal.stages
+        stages = pc.index_in(columns["stage"], value_set=pa.array(known, pa.string()))
+
+        def told(values: Iterable[object], kind: pa.DataType) -> pa.Array:
+            return pa.array(list(values), kind).take(stages)
+
+        labels, pipelines = (told((getattr(one, name) for one in known.values()), pa.string()) for name in ("label", "pipeline"))
+        closed, won = (told((getattr(one, name) for one in known.values()), pa.bool_()) for name in ("is_closed", "is_won"))
         return {
-            "stage": [s.label if s else text for s, text in zip(stages, texts["stage"], strict=True)],
-            "record_type": [s.pipeline if s else text for s, text in zip(stages, texts["record_type"], strict=True)],
-            "is_closed": closed,
-            "is_won": won,
-            "currency": [text or home for text in texts["currency"]],
-            "close_date": _days(texts["close_date"], self._portal.time_zone),
+            "stage": pc.coalesce(labels, columns["stage"]),
+            "record_type": pc.coalesce(pipelines, columns["record_type"]),
+            "is_closed": pc.coalesce(flags(closed), some.prop("hs_is_closed")),
+            "is_won": pc.coalesce(flags(won), some.prop("hs_is_closed_won")),
+            "currency": pc.fill_null(columns["currency"], pa.scalar(self._connection.options.currency, pa.string())),
+            "close_date": _days(columns["close_date"], self._portal.time_zone),
         }
 
 
-def activity_id(kind: Kind, found: Mapping[str, Any]) -> str:
+def activity_id(kind: Kind, number: str) -> str:
     """Numbers are unique within a kind of activities only."""
-    return f"{kind.constants['kind']}:{found['id']}"
+    return f"{kind.constants['kind']}:{number}"
+
+
+def _activity_ids(kind: Kind, some: Bunch) -> pa.Array:
+    return pc.binary_join_element_wise(kind.constants["kind"], some.top("id"), ":")
 
 
 def _gathered(pages: Iterable[Sequence[Found]]) -> Iterator[list[Found]]:
@@ -266,20 +279,6 @@ def _gathered(pages: Iterable[Sequence[Found]]) -> Iterator[list[Found]]:
         yield list(gathered.values())
 
 
-def _links(told: Mapping[str, Any]) -> tuple[dict[str, list[tuple[str, bool]]], list[str]]:
-    """Links as a listing tells them, an id once for each of its types; and the kinds of which there are more."""
-    found: dict[str, list[tuple[str, bool]]] = {}
-    unfinished = []
-    for to_kind, some in told.items():
-        links: dict[str, bool] = {}
-        for one in some.get("results") or ():
-            links[str(one["id"])] = links.get(str(one["id"]), False) or one.get("type") in _PRIMARY_TYPES
-        found[to_kind] = sorted(links.items(), key=lambda link: (len(link[0]), link[0]))
-        if next_page(some) is not None:
-            unfinished.append(to_kind)
-    return found, unfinished
-
-
 def _hold_whole(body: Mapping[str, Any]) -> None:
     """Fail where some links could not be read; that a record has none is an answer."""
     for error in body.get("errors") or ():
@@ -289,77 +288,70 @@ def _hold_whole(body: Mapping[str, Any]) -> None:
             )
 
 
-def _flag(value: bool) -> str:  # noqa: FBT001 - one value, not a switch
-    return "true" if value else "false"
+def _is_primary(link: Mapping[str, Any]) -> bool:
+    return any(int(one["typeId"]) in _PRIMARY_IDS for one in link["associationTypes"])
 
 
-def _days(moments: Sequence[str | None], time_zone: str) -> list[str | None]:
+def _days(moments: pa.Array, time_zone: str) -> pa.Array:
     """The day, in a time zone, of moments in UTC; a day stays what it is."""
-    stamps = pc.cast(pa.array(moments, pa.string()), pa.timestamp("us", "UTC"))
+    stamps = pc.cast(moments, pa.timestamp("us", "UTC"))
     local = pc.strftime(pc.cast(stamps, pa.timestamp("us", time_zone)), "%Y-%m-%d")
-    return [moment if moment is None or len(moment) == len("2024-01-31") else day
-            for moment, day in zip(moments, local.to_pylist(), strict=True)]  # fmt: skip
+    return pc.if_else(pc.equal(pc.utf8_length(moments), _DAY_LENGTH), moments, local)
 
 
-def _add_merged(texts: dict[str, list[str | None]], records: Sequence[Found]) -> None:
+def _merged(entity: Entity, some: Bunch) -> pa.RecordBatch:
     """A row for each id that lives on in another record."""
-    gone = [(old, str(one["id"])) for one in records for old in (one["properties"].get(MERGED) or "").split(";") if old]
-    texts["merged_into_id"] = [None] * len(records)
-    for name, values in texts.items():
-        if name == "id":
-            values.extend(old for old, _ in gone)
-        elif name == "merged_into_id":
-            values.extend(into for _, into in gone)
-        else:
-            values.extend([None] * len(gone))
+    gone = pc.split_pattern(some.prop(MERGED), ";")
+    ids, into = pc.list_flatten(gone), some.top("id").take(pc.list_parent_indices(gone))
+    named = pc.not_equal(ids, "")
+    return canonical(entity, {"id": ids.filter(named), "merged_into_id": into.filter(named)}, pc.sum(named).as_py() or 0)
 
 
-def _participants(kind: Kind, records: Sequence[Found]) -> pa.RecordBatch:
-    rows = [
-        (activity_id(kind, one), contact, participant_kind(one, kind), one.get("updatedAt"))
-        for one in records
-        for contact, _ in one["links"].get("contacts", ())
-    ]
-    texts = {
-        "id": [f"{activity}:{contact}" for activity, contact, _, _ in rows],
-        "activity_id": [row[0] for row in rows],
-        "contact_id": [row[1] for row in rows],
-        "kind": [row[2] for row in rows],
-        "modified_at": [row[3] for row in rows],
+def _participants(kind: Kind, some: Bunch) -> pa.RecordBatch:
+    rows, contacts, _ = some.links["contacts"]
+    activities = _activity_ids(kind, some).take(rows)
+    columns = {
+        "id": pc.binary_join_element_wise(activities, contacts, ":"),
+        "activity_id": activities,
+        "contact_id": contacts,
+        "kind": participant_kinds(some, kind).take(rows),
+        "modified_at": some.top("updatedAt").take(rows),
     }
-    return canonical(Entity.ACTIVITY_PARTICIPANT, texts, len(rows))
+    return canonical(Entity.ACTIVITY_PARTICIPANT, columns, len(rows))
 
 
-def _relations(records: Sequence[Found]) -> pa.RecordBatch:
+def _relations(_: Kind, some: Bunch) -> pa.RecordBatch:
     """Companies of a contact besides its own."""
-    rows = [
-        (str(one["id"]), company, one.get("updatedAt"))
-        for one in records
-        for company, _ in one["links"].get("companies", ())
-        if company != one["properties"].get("associatedcompanyid")
-    ]
-    texts = {
-        "id": [f"{company}:{contact}" for contact, company, _ in rows],
-        "account_id": [row[1] for row in rows],
-        "contact_id": [row[0] for row in rows],
-        "is_direct": ["false"] * len(rows),
-        "is_active": ["true"] * len(rows),
-        "modified_at": [row[2] for row in rows],
+    rows, companies, _ = some.links["companies"]
+    is_other = pc.fill_null(pc.not_equal(companies, some.prop("associatedcompanyid").take(rows)), fill_value=True)
+    rows, companies = rows.filter(is_other), companies.filter(is_other)
+    contacts = some.top("id").take(rows)
+    columns = {
+        "id": pc.binary_join_element_wise(companies, contacts, ":"),
+        "account_id": companies,
+        "contact_id": contacts,
+        "is_direct": pa.repeat("false", len(rows)),
+        "is_active": pa.repeat("true", len(rows)),
+        "modified_at": some.top("updatedAt").take(rows),
     }
-    return canonical(Entity.ACCOUNT_CONTACT_RELATION, texts, len(rows))
+    return canonical(Entity.ACCOUNT_CONTACT_RELATION, columns, len(rows))
 
 
-def _deal_companies(records: Sequence[Found]) -> pa.RecordBatch:
-    rows = [
-        (str(one["id"]), company, is_primary, one.get("updatedAt"))
-        for one in records
-        for company, is_primary in one["links"].get("companies", ())
-    ]
-    texts = {
-        "id": [f"{deal}:{company}" for deal, company, _, _ in rows],
-        "opportunity_id": [row[0] for row in rows],
-        "account_id": [row[1] for row in rows],
-        "is_primary": [_flag(row[2]) for row in rows],
-        "modified_at": [row[3] for row in rows],
+def _deal_companies(_: Kind, some: Bunch) -> pa.RecordBatch:
+    rows, companies, is_primary = some.links["companies"]
+    deals = some.top("id").take(rows)
+    columns = {
+        "id": pc.binary_join_element_wise(deals, companies, ":"),
+        "opportunity_id": deals,
+        "account_id": companies,
+        "is_primary": flags(is_primary),
+        "modified_at": some.top("updatedAt").take(rows),
     }
-    return canonical(Entity.OPPORTUNITY_ACCOUNT, texts, len(rows))
+    return canonical(Entity.OPPORTUNITY_ACCOUNT, columns, len(rows))
+
+
+_OF_LINKS = {
+    Entity.ACTIVITY_PARTICIPANT: _participants,
+    Entity.ACCOUNT_CONTACT_RELATION: _relations,
+    Entity.OPPORTUNITY_ACCOUNT: _deal_companies,
+}

@@ -1,20 +1,22 @@
 """Marketing campaigns, and whom they touched: HubSpot keeps no history of it, so it is put together from what it does tell.
 
 A campaign's reports name the contacts that responded between two days, without moments: the whole time is asked for first, and
-halved only where somebody is in it. Lists that are assets of the campaign name those who were addressed, to the second. A touch
+split only where somebody is in it. Lists that are assets of the campaign name those who were addressed, to the second. A touch
 says how its date was come by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from math import isqrt
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
 from crmbridge.adapters.hubspot.columns import canonical
 from crmbridge.adapters.hubspot.failures import Refusal
+from crmbridge.adapters.hubspot.memory import Dated, Memory
 from crmbridge.adapters.hubspot.options import TouchSource
 from crmbridge.model import Entity
 
@@ -46,15 +48,22 @@ _CAMPAIGN = {
 }
 
 
+Asked: TypeAlias = Callable[[int, int], set[str]]
+"""Gives the contacts of some slices of days, from one to another, both included."""
+
+
 class Touches:
     """Reads campaigns and their members over one connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, memory: Memory) -> None:
         self._connection = connection
         self._options = connection.options
+        self._memory = memory
+        self._listed: list[dict[str, Any]] | None = None
 
     def campaigns(self) -> Iterator[pa.RecordBatch]:
         """Give all campaigns, by their GUIDs."""
+        listed = []
         for found in self._pages():
             properties = [one.get("properties") or {} for one in found]
             texts = {ours: [told.get(theirs) or None for told in properties] for ours, theirs in _CAMPAIGN.items()}
@@ -63,14 +72,21 @@ class Touches:
             texts["created_at"] = [one.get("createdAt") for one in found]
             texts["modified_at"] = [one.get("updatedAt") for one in found]
             yield canonical(Entity.CAMPAIGN, texts, len(found))
+            listed += found
+        self._listed = listed
 
     def members(self, today: date) -> Iterator[pa.RecordBatch]:
         """Give whom each campaign touched, by contact; everything up to a day."""
-        for found in self._pages():
-            for campaign in found:
-                rows = self._members_of(campaign, today)
-                if rows:
-                    yield _batch(str(campaign["id"]), rows)
+        listed, self._listed = self._listed, None
+        known = self._memory.touches(self._options.touch_slice_days)
+        dated: dict[str, Dated] = {}
+        for campaign in listed if listed is not None else (one for page in self._pages() for one in page):
+            guid = str(campaign["id"])
+            dated[guid], joined = self._members_of(campaign, known.get(guid), today)
+            days = {contact: self._days(dated[guid].begin, number, today)[1] for contact, number in dated[guid].slices.items()}
+            if rows := {contact: (days.get(contact), joined.get(contact)) for contact in sorted({*days, *joined})}:
+                yield _batch(guid, rows)
+        self._memory.keep_touches(dated, self._options.touch_slice_days, today)
 
     def _pages(self) -> Iterator[list[dict[str, Any]]]:
         query = {"limit": _PAGE, "properties": ",".join(_PROPERTIES)}
@@ -78,34 +94,37 @@ class Touches:
             if page["results"]:
                 yield page["results"]
 
-    def _members_of(self, campaign: Mapping[str, Any], today: date) -> dict[str, tuple[date | None, str | None]]:
-        """Contact -> day of the response, moment of joining a list."""
-        guid = str(campaign["id"])
-        responded = self._responses(guid, _begin(campaign), today) if TouchSource.REPORTS in self._options.touch_sources else {}
+    def _members_of(self, campaign: Mapping[str, Any], known: Dated | None, today: date) -> tuple[Dated, dict[str, str]]:
+        """Who responded, and when others joined a list."""
+        guid, begin = str(campaign["id"]), min(_begin(campaign), today)
+        if known is None or known.begin != begin:
+            known = Dated(begin)
+        asks_reports = TouchSource.REPORTS in self._options.touch_sources
+        slices = self._responses(guid, known, today) if asks_reports else {}
         joined = self._joined(guid) if TouchSource.LISTS in self._options.touch_sources else {}
-        return {contact: (responded.get(contact), joined.get(contact)) for contact in sorted({*responded, *joined})}
+        return Dated(begin, today, slices), joined
 
-    def _responses(self, guid: str, start: date, end: date) -> dict[str, date]:
-        days: dict[str, date] = {}
+    def _responses(self, guid: str, known: Dated, today: date) -> dict[str, int]:
+        """Contact -> the slice of days in which it responded first; what is known of slices that were over is not asked again."""
+        last = (today - known.begin).days // self._options.touch_slice_days
+        over = 0 if known.until is None else (known.until - known.begin).days // self._options.touch_slice_days
+        slices: dict[str, int] = {}
         for report in REPORTS:
-            found = self._touched(guid, report, start, end)
-            if found - days.keys():
-                self._slice(guid, report, (start, end), found, days)
-        return days
 
-    def _slice(self, guid: str, report: str, span: tuple[date, date], found: set[str], days: dict[str, date]) -> None:
-        """Date contacts of which it is known that they are in a span: by halves, the earlier one first, then no question more."""
-        start, end = span
-        if (end - start).days < self._options.touch_slice_days:
-            # The last day of the slice: no touch is dated before it happened.
-            days.update({contact: end for contact in found if contact not in days})
-            return
-        middle = start + (end - start) // 2
-        early = self._touched(guid, report, start, middle)
-        if early:
-            self._slice(guid, report, (start, middle), early & found, days)
-        if late := found - early:
-            self._slice(guid, report, (middle + timedelta(days=1), end), late, days)
+            def asked(first: int, last: int, report: str = report) -> set[str]:
+                start, _ = self._days(known.begin, first, today)
+                _, end = self._days(known.begin, last, today)
+                return self._touched(guid, report, start, end)
+
+            found = asked(0, last) - slices.keys()
+            slices |= {contact: number for contact, number in known.slices.items() if contact in found and number < over}
+            _date(asked, (0, last), found - slices.keys(), slices, over or None)
+        return slices
+
+    def _days(self, begin: date, number: int, today: date) -> tuple[date, date]:
+        """A slice's first day and its last, up to today: no touch is dated before it happened."""
+        start = begin + timedelta(days=number * self._options.touch_slice_days)
+        return start, min(start + timedelta(days=self._options.touch_slice_days - 1), today)
 
     def _touched(self, guid: str, report: str, start: date, end: date) -> set[str]:
         """The contacts of a report between two days, both included; none where it may not be asked."""
@@ -138,6 +157,31 @@ class Touches:
             if refusal.status not in _REFUSED:
                 raise
         return joined
+
+
+def _date(asked: Asked, span: tuple[int, int], found: set[str], slices: dict[str, int], split: int | None = None) -> None:
+    """Date contacts of which it is known that they are in a span: by parts, the earlier one first, then no question more.
+
+    Args:
+        asked: asks HubSpot.
+        span: the first slice and the last.
+        found: in the span, and not dated yet.
+        slices: contact -> slice; is filled.
+        split: the slice before which to split first, where that is known to be a good place.
+    """
+    first, last = span
+    if not found or first == last:
+        slices.update(dict.fromkeys(found, first))
+        return
+    middle = split if split is not None and first < split <= last else _split(first, last)
+    early = asked(first, middle - 1) & found
+    _date(asked, (first, middle - 1), early, slices)
+    _date(asked, (middle, last), found - early, slices)
+
+
+def _split(first: int, last: int) -> int:
+    """Where to split a span: nearer to its beginning the nearer that is to the campaign's, for there most touches are."""
+    return min(max(isqrt((first + 1) * (last + 2)), first + 1), last)
 
 
 def _begin(campaign: Mapping[str, Any]) -> date:
