@@ -56,11 +56,13 @@ class Crm:
     Attributes:
         name: of its adapter.
         causes: everything in which it differs; a closed list.
+        most: bound on the difference that all causes make together.
         hold: the world in that CRM, for a while: (`[crm]` of the settings, the CRM's id of each canonical id by entity).
     """
 
     name: str
     causes: tuple[Cause, ...]
+    most: Difference
     hold: Callable[[World], AbstractContextManager[tuple[Mapping[str, object], Mapping[Entity, Mapping[str, str]]]]]
 
 

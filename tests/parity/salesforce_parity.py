@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from datetime import UTC, datetime, time
 
-from crm_parity import AS_OF, Cause, Crm, World, each, in_turn
+from crm_parity import AS_OF, Cause, Crm, Difference, World, each, in_turn
 
 from crmbridge.model import Entity
 from crmbridge.testing.sandbox import SalesforceSandbox
@@ -69,6 +69,7 @@ def _copies_in_mails_only(world: World) -> World:
 SALESFORCE = Crm(
     name="salesforce",
     hold=hold,
+    most=Difference(any=0.25, far=0.08, added=0.10),
     causes=(
         Cause(
             "the hour of a response",
