@@ -7,6 +7,7 @@ Measured on generated worlds of any size, and on the demo world with its real pl
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 import zlib
@@ -253,6 +254,13 @@ class Case:
             "the same, links stay": {"links_stay": True, "remember_in": self.memory},
         }
 
+    def told(self, **more: object) -> tuple[str, str]:
+        """What `check` says that a full pull takes, and a nightly one."""
+        with closing(self.opened(**more)) as adapter:
+            (cost,) = [check.detail for check in adapter.check().checks if check.name == "cost"]
+        whole, nightly = re.findall(r"[\d,]+(?= API calls| by)", cost)
+        return f" (told: {whole})", f" (told: {nightly})"
+
     def least_since(self, adapter: Heard, _: object = None) -> int:
         """The least for what an adapter was just asked for."""
         sizes = self.sizes()
@@ -266,12 +274,14 @@ def measure(deals: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder, beside(serve, deals, "crowd") as (pipe, (url, token, ids, people)):
         case = Case(Meter(pipe), {"access_token": token, "base_url": url, "settle_wait_s": 0}, Path(folder))
         with closing(case.opened(remember_in=case.memory)) as adapter:
-            yield case.meter.measured("full pull", lambda: read_all(adapter), least_whole(case.sizes()))
+            told, _ = case.told()
+            yield case.meter.measured("full pull" + told, lambda: read_all(adapter), least_whole(case.sizes()))
         case.meter.ask("change", CHANGED)
         since = datetime.now(UTC) - timedelta(hours=1)
         for what, more in case.nights().items():
             with closing(case.opened(**more)) as adapter:
-                yield case.meter.measured(what, partial(read_all, adapter, since), partial(case.least_since, adapter))
+                _, told = case.told(**more)
+                yield case.meter.measured(what + told, partial(read_all, adapter, since), partial(case.least_since, adapter))
         lines = min(deals, 20_000)
         for size in (min(lines, 1_000), lines):
             yield from _write_rows(case, planned_lines(ids, people, size))
@@ -283,11 +293,13 @@ def measure_demo(deals: int) -> Iterator[Row]:
         case = Case(Meter(pipe), {"access_token": token, "base_url": url, "settle_wait_s": 0}, Path(folder))
         settings = _settings(case)
         with closing(case.opened(remember_in=case.memory)) as adapter, Bridge(settings, adapter=adapter) as bridge:
-            yield case.meter.measured("full pull", lambda: _pulled(bridge), least_whole(case.sizes()))
+            told, _ = case.told()
+            yield case.meter.measured("full pull" + told, lambda: _pulled(bridge), least_whole(case.sizes()))
         for what, more in case.nights().items():
             case.meter.ask("change", CHANGED)
             with closing(case.opened(**more)) as adapter, Bridge(settings, adapter=adapter) as bridge:
-                yield case.meter.measured(what, partial(_pulled, bridge), partial(case.least_since, adapter))
+                _, told = case.told(**more)
+                yield case.meter.measured(what + told, partial(_pulled, bridge), partial(case.least_since, adapter))
         with closing(case.opened()) as adapter, Bridge(settings, adapter=adapter) as bridge:
             planned = bridge.plan()
             size = (sum(1 for _ in planned.lines()), len({line.opportunity_id for line in planned.lines()}))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from crmbridge.adapters.hubspot.costs import costs, count
 from crmbridge.adapters.hubspot.kinds import ACTIVITIES, COMPANIES, CONTACTS, DEALS, LEADS
 from crmbridge.adapters.hubspot.labels import USER_DEFINED
 from crmbridge.adapters.hubspot.options import Api
-from crmbridge.adapters.hubspot.reader import LINKS_PER_CALL, PAGE
+from crmbridge.adapters.hubspot.touches import NO_TOUCHES
 from crmbridge.contract import Check, Health
 from crmbridge.errors import CrmBridgeError
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from crmbridge.adapters.hubspot.associations import Roles
     from crmbridge.adapters.hubspot.connection import Connection
     from crmbridge.adapters.hubspot.portal import Portal
+    from crmbridge.adapters.hubspot.touches import Touches
 
 _SCOPES_HINT = "give the token the scopes in docs/adapters/hubspot.md"
 _LOW_CALLS = 0.2
@@ -30,12 +33,12 @@ _WITHOUT = {
 }
 
 
-def examine(connection: Connection, portal: Portal, roles: Roles) -> Health:
+def examine(connection: Connection, portal: Portal, roles: Roles, touches: Touches) -> Health:
     """Look at everything, in the order it is used; changes nothing and raises nothing."""
-    return Health(checks=tuple(_checks(connection, portal, roles)))
+    return Health(checks=tuple(_checks(connection, portal, roles, touches)))
 
 
-def _checks(connection: Connection, portal: Portal, roles: Roles) -> Iterator[Check]:
+def _checks(connection: Connection, portal: Portal, roles: Roles, touches: Touches) -> Iterator[Check]:
     try:
         names = [*_ESSENTIAL, *_WITHOUT]
         found = [_kind_check(name, portal) for name in names]
@@ -50,7 +53,7 @@ def _checks(connection: Connection, portal: Portal, roles: Roles) -> Iterator[Ch
         yield from _label_checks(connection, roles)
         yield Check(name="time zone", status="ok", detail=portal.time_zone)
         yield from _left_checks(connection)
-        yield from _cost_checks(connection, portal)
+        yield from _cost_checks(connection, portal, touches)
     except CrmBridgeError as error:
         yield Check(name="labels and costs", status="failed", detail=error.message, hint=error.hint)
 
@@ -100,39 +103,24 @@ def _left_checks(connection: Connection) -> Iterator[Check]:
     name = connection.options.left_property
     if name is None:
         return
-    if filled := _size(connection, CONTACTS.name, {"propertyName": name, "operator": "HAS_PROPERTY"}):
+    if filled := count(connection, CONTACTS.name, {"propertyName": name, "operator": "HAS_PROPERTY"}):
         yield Check(name="left_property", status="ok", detail=f"{name}: filled for {filled:,}")
     else:
         detail = f"{name}: no contact has it, or HubSpot does not know it: nobody is taken to have left"
         yield Check(name="left_property", status="warning", detail=detail, hint="give the property's internal name")
 
 
-def _cost_checks(connection: Connection, portal: Portal) -> Iterator[Check]:
+def _cost_checks(connection: Connection, portal: Portal, touches: Touches) -> Iterator[Check]:
     if connection.daily is None:
         yield Check(name="daily limit", status="warning", detail="HubSpot did not say")
     else:
         left, most = connection.daily
         status = "ok" if left >= _LOW_CALLS * most else "warning"
         yield Check(name="daily limit", status=status, detail=f"{left:,} of {most:,} API calls left")
-    kinds = [kind.name for kind in (DEALS, CONTACTS, COMPANIES, LEADS, *ACTIVITIES) if portal.has(kind.name)]
-    sizes = {name: _size(connection, name) for name in kinds}
-    if None in sizes.values():
+    of_campaigns = touches.calls(datetime.now(UTC).date()) if portal.has("campaigns") else NO_TOUCHES
+    found = costs(connection, portal, of_campaigns)
+    if found is None:
         yield Check(name="cost", status="warning", detail="HubSpot did not say how many records there are")
         return
-    known = {name: size or 0 for name, size in sizes.items()}
-    calls = pull_calls(known)
-    yield Check(name="cost", status="ok", detail=f"a full pull takes about {calls:,} API calls, besides those for campaigns")
-
-
-def _size(connection: Connection, name: str, *filters: Mapping[str, str]) -> int | None:
-    groups = [{"filters": list(filters)}] if filters else []
-    body = {"filterGroups": groups, "properties": [], "limit": 1}
-    try:
-        return int(connection.ask("POST", connection.paths.search(name), body=body)["total"])
-    except (CrmBridgeError, KeyError, TypeError, ValueError):
-        return None
-
-
-def pull_calls(sizes: dict[str, int]) -> int:
-    """About how many calls a full pull takes, by the sizes of the kinds: their pages, and the labels of the deals."""
-    return sum(max(-(-size // PAGE), 1) for size in sizes.values()) + -(-sizes.get(DEALS.name, 0) // LINKS_PER_CALL)
+    detail = f"a full pull takes about {found.whole:,} API calls, a nightly one {found.nightly:,} by what changed in the last day"
+    yield Check(name="cost", status="ok", detail=detail)

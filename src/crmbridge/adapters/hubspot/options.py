@@ -46,8 +46,8 @@ class HubSpotOptions(BaseModel):
         role_labels: the only labels that may be written; empty for all that the portal has.
         touch_sources: where campaign members are found.
         touch_slice_days: how exactly the day of a response is asked for; reports hold no moments.
-        links_stay: take links between records as lasting: companies of deals and contacts, and people of activities, are then
-            read for changed records only, and one that is taken away stays in the local copy until the next full pull.
+        links_stay: take links between records as lasting: whatever has links is then read by its changes, and a link that comes or
+            goes while its record stays as it was is not seen before the next full pull. Roles are read whole all the same.
         remember_in: a private folder for what need not be asked twice: ids of deals, and when campaigns touched whom. Without it
             both are asked for anew at every pull.
         left_property: of contacts; a checkbox, or any property that is filled once a person has left.

@@ -7,10 +7,11 @@ says how its date was come by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from math import isqrt
-from typing import TYPE_CHECKING, Any, TypeAlias
+from math import isqrt, log2
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -37,6 +38,8 @@ _PROPERTIES = (
 )
 _PAGE, _MEMBERS_PAGE = 100, 250
 _REFUSED = (400, 403, 404)
+_AFTERMATH = timedelta(days=30)
+"""How long after its end a campaign mostly goes on to touch somebody."""
 _CAMPAIGN = {
     "name": "hs_name",
     "status": "hs_campaign_status",
@@ -50,6 +53,16 @@ _CAMPAIGN = {
 
 Asked: TypeAlias = Callable[[int, int], set[str]]
 """Gives the contacts of some slices of days, from one to another, both included."""
+
+
+class TouchCalls(NamedTuple):
+    """About how many calls campaigns take in a full pull, and in a nightly one."""
+
+    whole: int
+    nightly: int
+
+
+NO_TOUCHES = TouchCalls(0, 0)
 
 
 class Touches:
@@ -87,6 +100,30 @@ class Touches:
             if rows := {contact: (days.get(contact), joined.get(contact)) for contact in sorted({*days, *joined})}:
                 yield _batch(guid, rows)
         self._memory.keep_touches(dated, self._options.touch_slice_days, today)
+
+    def calls(self, today: date) -> TouchCalls:
+        """About how many calls campaigns take; lists them, as a pull does. Raises like `Connection.ask`."""
+        pages = list(self._pages())
+        campaigns = [one for page in pages for one in page]
+        sources = self._options.touch_sources
+        each = (len(REPORTS) if TouchSource.REPORTS in sources else 0) + (2 if TouchSource.LISTS in sources else 0)
+        asking = max(len(pages), 1) + each * len(campaigns)
+        if TouchSource.REPORTS not in sources:
+            return TouchCalls(asking, asking)
+        still = sum(1 for one in campaigns if (_end(one) or today) + _AFTERMATH >= today)
+        dating = self._questions(campaigns, today)
+        return TouchCalls(asking + dating, asking + (still if self._memory.is_kept else dating))
+
+    def _questions(self, campaigns: Sequence[Mapping[str, Any]], today: date) -> int:
+        """About how many it takes to date touches: one for each slice of a campaign's run, and those that find where it ends."""
+        begins = [min(_begin(one), today) for one in campaigns]
+        runs = [self._slices(begin, min(end, today)) for begin, one in zip(begins, campaigns, strict=True) if (end := _end(one))]
+        # A campaign without an end is taken to run as long as others do.
+        runs += [round(median(runs or [1]))] * (len(begins) - len(runs))
+        return sum(runs) + round(sum(log2(self._slices(begin, today)) for begin in begins))
+
+    def _slices(self, begin: date, end: date) -> int:
+        return max((end - begin).days, 0) // self._options.touch_slice_days + 1
 
     def _pages(self) -> Iterator[list[dict[str, Any]]]:
         query = {"limit": _PAGE, "properties": ",".join(_PROPERTIES)}
@@ -182,6 +219,12 @@ def _date(asked: Asked, span: tuple[int, int], found: set[str], slices: dict[str
 def _split(first: int, last: int) -> int:
     """Where to split a span: nearer to its beginning the nearer that is to the campaign's, for there most touches are."""
     return min(max(isqrt((first + 1) * (last + 2)), first + 1), last)
+
+
+def _end(campaign: Mapping[str, Any]) -> date | None:
+    """The last day of its run."""
+    told = (campaign.get("properties") or {}).get("hs_end_date")
+    return date.fromisoformat(told[:10]) if told else None
 
 
 def _begin(campaign: Mapping[str, Any]) -> date:
