@@ -1,18 +1,22 @@
 """Paths of anybody's own: any table in, every cent out, whatever the order of the rows."""
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
 import duckdb
+import narwhals as nw
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crmbridge.attribution.markov import removal_effects
 from crmbridge.attribution.models import PRESETS, Anchor, Model, Strategy
 from crmbridge.attribution.paths import PathColumns, Paths, attribute_paths
+from crmbridge.attribution.sequences import exact_sums
 from crmbridge.errors import DataError, SettingsError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,7 +35,7 @@ def table(*paths, moments=False):
         for position, channel in enumerate(channels)
     ]
     kinds = {"path": pa.int64(), "order": pa.timestamp("us", "UTC") if moments else pa.int64(), "channel": pa.string()}
-    return pa.Table.from_pylist(rows, schema=pa.schema([*kinds.items(), ("value", pa.decimal128(12, 2))]))
+    return pa.Table.from_pylist(rows, schema=pa.schema([*kinds.items(), ("value", pa.decimal128(20, 2))]))
 
 
 def credits_of(touches, model, **options):
@@ -172,6 +176,20 @@ BAD = {
     "a value of text": ({"path": [1], "order": [1], "channel": ["a"], "value": ["1"]}, "value of paths is string"),
     "two values": ({"path": [1, 1], "order": [1, 2], "channel": ["a", "b"], "value": [1, 2]}, "1 paths have several values"),
     "no number": ({"path": [1], "order": [1], "channel": ["a"], "value": [float("nan")]}, "no finite number, or too large"),
+    "a path of structs": (
+        {"path": [{"a": 1}], "order": [1], "channel": ["a"], "value": [1]},
+        "path of touches is struct",
+    ),
+    "infinity": ({"path": [1], "order": [1], "channel": ["a"], "value": [float("inf")]}, "no finite number, or too large"),
+    "a huge whole number": ({"path": [1], "order": [1], "channel": ["a"], "value": [2**62]}, "no finite number, or too large"),
+    "a large decimal": (
+        {"path": [1], "order": [1], "channel": ["a"], "value": [Decimal(10) ** 25]},
+        "no finite number, or too large",
+    ),
+    "a huge decimal": (
+        {"path": [1], "order": [1], "channel": ["a"], "value": [Decimal(10) ** 36]},
+        "no finite number, or too large",
+    ),
     "far too much": ({"path": [1], "order": [1], "channel": ["a"], "value": [10**16]}, "sum to more than"),
 }
 
@@ -200,3 +218,78 @@ def test_a_crowd_of_channels():
     paths = [(dice.sample(range(5_000), 3), "0.07") for _ in range(2_000)]
     shared = attribute_paths(table(*[([f"page {n}" for n in channels], value) for channels, value in paths]), models=["linear"])
     assert sum(shared["linear"].to_pylist()) == Decimal("140.00")
+
+
+def test_amounts_beyond_what_a_float_holds_stay_exact():
+    # Ninety quadrillions and a unit: a float would lose the unit.
+    touches = table(*[("ab", "900719925474.09")] * 100, ("a", "0.01"))
+    assert credits_of(touches, "linear", digits=2) == {"a": "45035996273704.51", "b": "45035996273704.50"}
+    assert credits_of(touches, "shapley", digits=2) == {"a": "45035996273704.51", "b": "45035996273704.50"}
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_sums_in_parts_are_exact(negative):
+    dice = random.Random(9)
+    values = [dice.randrange(-(10**17) if negative else 0, 10**17) for _ in range(500)]
+    groups = [dice.randrange(7) for _ in values]
+    expected = [sum(value for value, group in zip(values, groups, strict=True) if group == one) for one in range(7)]
+    assert exact_sums(np.array(groups), np.array(values), 7) == expected
+
+
+def test_more_decimals_than_credits_have_are_rounded_half_away_from_zero():
+    for kind in (pa.decimal128(10, 3), pa.float64()):
+        values = pa.array([Decimal("0.125"), Decimal("-0.125")]).cast(kind)
+        touches = pa.table({"path": [1, 2], "order": [1, 1], "channel": ["a", "b"], "value": values})
+        assert credits_of(touches, "linear") == {"a": "0.13", "b": "-0.13"}
+
+
+def test_a_model_of_ones_own_sees_the_names_of_channels():
+    own = Model("own", "", "", Strategy.OWN, expression=lambda: nw.when(nw.col("channel") == "b").then(3).otherwise(1))
+    assert credits_of(table(("ab", "100"), ("ca", "10"), ("b", None)), own) == {"a": "30.00", "b": "75.00", "c": "5.00"}
+
+
+def test_a_later_moment_stays_later_where_clocks_are_set_back():
+    # Half past two of the last Sunday of October twice, an hour apart.
+    moments = pa.array(
+        [datetime(2026, 10, 25, 1, 30, tzinfo=UTC), datetime(2026, 10, 25, 0, 30, tzinfo=UTC)],
+        pa.timestamp("us", "Europe/Berlin"),
+    )
+    touches = pa.table({"path": [1, 1], "order": moments, "channel": ["a", "b"], "value": [1, 1]})
+    assert credits_of(touches, "first") == {"a": "0.00", "b": "1.00"}
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        pa.array([7, 7, 2**63, 7], pa.uint64()),
+        pa.array(["y", "y", "x", "y"]),
+        pa.array(["y", "y", "x", "y"]).dictionary_encode(),
+        pa.array([2.5, 2.5, -1.0, 2.5]),
+        pa.array([date(2026, 1, 2), date(2026, 1, 2), date(2026, 1, 1), date(2026, 1, 2)]),
+    ],
+)
+def test_paths_of_any_kind_in_any_order(paths):
+    touches = pa.table({"path": paths, "order": [3, 1, 1, 2], "channel": ["c", "a", "b", "b"], "value": [30, 30, 1, 30]})
+    assert credits_of(touches, "u_adobe") == {"a": "12.00", "b": "7.00", "c": "12.00"}
+    joined = pa.concat_tables([touches.slice(0, 2), touches.slice(2)])
+    assert credits_of(joined, "u_adobe") == {"a": "12.00", "b": "7.00", "c": "12.00"}
+
+
+def test_markov_of_any_order_is_that_of_the_chain_in_sql():
+    dice = random.Random(3)
+    paths = [(dice.choices("abcd", k=dice.randint(1, 6)), dice.choice(["1", None])) for _ in range(120)]
+    steps = [
+        {"path_key": key, "rank": rank, "channel": channel}
+        for key, (channels, _) in enumerate(paths)
+        for rank, channel in enumerate(channels)
+    ]
+    outcomes = [{"path_key": key, "conversions": int(v is not None), "nulls": int(v is None)} for key, (_, v) in enumerate(paths)]
+    with duckdb.connect() as connection:
+        connection.register("steps", pa.Table.from_pylist(steps))
+        connection.register("outcomes", pa.Table.from_pylist(outcomes))
+        for order in (1, 2, 3, 4):
+            found = removal_effects(connection, steps="steps", outcomes="outcomes", order=order)
+            total = sum(row["conversions"] for row in outcomes)
+            given = credits_of(table(*paths), Model("chain", "", "", Strategy.MARKOV, order=order), digits=6)
+            expected = dict(zip(found["channel"].to_pylist(), found["share"].to_pylist(), strict=True))
+            assert {name: float(credit) / total for name, credit in given.items()} == pytest.approx(expected, abs=1e-7)

@@ -47,6 +47,27 @@ _MOVES = """
 
 
 @dataclass(frozen=True)
+class Flow:
+    """How often journeys went from state to state, and how they ended.
+
+    Attributes:
+        states: sorted. The last channels' numbers, from 1 on, are the digits to the base of one more than there are channels,
+            the latest the last digit; 0, the first, is the start.
+        origins, targets: of every move, the places of its states.
+        passed: of every move, how many journeys made it.
+        ended: of every state, how many journeys ended there.
+        converted: of every state, how many of those converted.
+    """
+
+    states: npt.NDArray[np.int64]
+    origins: npt.NDArray[np.int64]
+    targets: npt.NDArray[np.int64]
+    passed: npt.NDArray[np.float64]
+    ended: npt.NDArray[np.float64]
+    converted: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Chain:
     """An absorbing chain; state 0 is the start.
 
@@ -76,8 +97,7 @@ def removal_effects(connection: duckdb.DuckDBPyConnection, *, steps: str, outcom
     Raises:
         DataError: `order` is not 1 to 4, or there are too many channels for it.
     """
-    if not 1 <= order <= 4:
-        raise DataError(f"the order of a Markov chain is {order}; allowed: 1 to 4")
+    check_order(order)
     backs = range(order + 1)
     sql = _MOVES.format(
         steps=steps,
@@ -87,38 +107,73 @@ def removal_effects(connection: duckdb.DuckDBPyConnection, *, steps: str, outcom
     )
     moves = connection.execute(sql).to_arrow_table()
     channels = sorted(moves["back_0"].unique().to_pylist())
-    effects = _effects(_chain(moves, channels, order), len(channels))
-    total = effects.sum()
-    shares = effects / total if total > 0 else effects
-    return pa.table({"channel": [str(name) for name in channels], "removal_effect": effects, "share": shares}, schema=RESULT)
+    check_order(order, channels=len(channels))
+    effects = effects_of(_flow(moves, channels, order), len(channels))
+    names = [str(name) for name in channels]
+    return pa.table({"channel": names, "removal_effect": effects, "share": shares_of(effects)}, schema=RESULT)
 
 
-def _chain(moves: pa.Table, channels: Sequence[Any], order: int) -> Chain:
-    """Number the states: the last channels' numbers, from 1 on, are the digits; 0 is the start.
+def check_order(order: int, *, channels: int = 0) -> None:
+    """Refuse a chain that cannot be.
 
     Raises:
-        DataError: states of so many channels cannot be numbered.
+        DataError: `order` is not 1 to 4, or states of so many channels cannot be numbered.
     """
-    import scipy.sparse as sp  # a third of a second that only this needs
+    if not 1 <= order <= 4:
+        raise DataError(f"the order of a Markov chain is {order}; allowed: 1 to 4")
+    if (channels + 1) ** order > _MOST_STATES:
+        raise DataError(f"a Markov chain of order {order} over {channels:,} channels has too many states", hint="lower the order")
 
+
+def effects_of(flow: Flow, channels: int) -> npt.NDArray[np.float64]:
+    """The removal effect of every channel, by its number from 0 on."""
+    if not channels:
+        return np.zeros(0)
+    chain = _chain(flow, channels + 1)
+    if chain.held.shape[1] == 1 and len(chain.held) <= _DENSE_STATES:
+        return _by_inversion(chain, channels)
+    return _by_solutions(chain, channels)
+
+
+def shares_of(effects: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The effects, scaled to sum to 1; all 0 where nothing converts."""
+    total = effects.sum()
+    return effects / total if total > 0 else effects
+
+
+def summed(groups: npt.NDArray[np.int64], values: npt.NDArray[Any], size: int) -> npt.NDArray[np.float64]:
+    """Sums by group, from 0 to below `size`."""
+    return np.bincount(groups, weights=values, minlength=size).astype(np.float64, copy=False)
+
+
+def _flow(moves: pa.Table, channels: Sequence[Any], order: int) -> Flow:
     base = len(channels) + 1
-    if base**order > _MOST_STATES:
-        raise DataError(f"a Markov chain of order {order} over {base - 1:,} channels has too many states", hint="lower the order")
     backs = [_numbers(moves[f"back_{back}"], channels) for back in range(order + 1)]
     origin = sum(number * base**place for place, number in enumerate(backs[1:]))
     target = sum(number * base**place for place, number in enumerate(backs[:-1]))
     is_last = moves["is_last"].to_numpy()
     passed, converted = moves["passed"].to_numpy(), moves["converted"].to_numpy()
     states = np.union1d(np.array([0], dtype=np.int64), np.concatenate([origin, target]))
-    size = len(states)
-    origins, targets = np.searchsorted(states, origin), np.searchsorted(states, target)
+    targets = np.searchsorted(states, target)
+    return Flow(
+        states=states,
+        origins=np.searchsorted(states, origin),
+        targets=targets,
+        passed=passed,
+        ended=summed(targets[is_last], passed[is_last], len(states)),
+        converted=summed(targets[is_last], converted[is_last], len(states)),
+    )
+
+
+def _chain(flow: Flow, base: int) -> Chain:
+    import scipy.sparse as sp  # a third of a second that only this needs
+
+    size = len(flow.states)
     # What leaves a state goes on, or ends there; a state that nobody leaves keeps all.
-    leaving = np.bincount(origins, weights=passed, minlength=size)
-    leaving += np.bincount(targets[is_last], weights=passed[is_last], minlength=size)
+    leaving = np.bincount(flow.origins, weights=flow.passed, minlength=size) + flow.ended
     leaving[leaving == 0] = 1.0
-    matrix = sp.csr_matrix((passed / leaving[origins], (origins, targets)), shape=(size, size))
-    converts = np.bincount(targets[is_last], weights=converted[is_last], minlength=size) / leaving
-    return Chain(matrix, converts, _held(states, base))
+    matrix = sp.csr_matrix((flow.passed / leaving[flow.origins], (flow.origins, flow.targets)), shape=(size, size))
+    return Chain(matrix, flow.converted / leaving, _held(flow.states, base))
 
 
 def _numbers(column: pa.ChunkedArray, channels: Sequence[Any]) -> npt.NDArray[np.int64]:
@@ -134,14 +189,6 @@ def _held(states: npt.NDArray[np.int64], base: int) -> npt.NDArray[np.int64]:
         digits.append(states % base - 1)
         states = states // base
     return np.stack(digits, axis=1)
-
-
-def _effects(chain: Chain, channels: int) -> npt.NDArray[np.float64]:
-    if not channels:
-        return np.zeros(0)
-    if chain.held.shape[1] == 1 and len(chain.held) <= _DENSE_STATES:
-        return _by_inversion(chain, channels)
-    return _by_solutions(chain, channels)
 
 
 def _by_inversion(chain: Chain, channels: int) -> npt.NDArray[np.float64]:

@@ -10,8 +10,9 @@ only a model's totals are rounded (largest remainder), so that they sum to the v
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
@@ -19,11 +20,14 @@ from typing import Any, Self
 import duckdb
 import narwhals as nw
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crmbridge.attribution.credit import credit_column, credits_sql, place_touches
-from crmbridge.attribution.markov import LEAST_JOURNEYS, removal_effects
+from crmbridge.attribution.markov import LEAST_JOURNEYS, check_order, effects_of, shares_of
 from crmbridge.attribution.models import PRESETS, Anchor, Model, Strategy
+from crmbridge.attribution.sequences import NONE, Class, Ints, in_sequence
 from crmbridge.errors import DataError, SettingsError
 
 _FINE = 10**9
@@ -31,68 +35,8 @@ _FINE = 10**9
 _PARTS = 10**12
 _MOST_MINOR = 10**17
 _MOST_DIGITS = 9
-_MOST_BIGINT = 2**62
+_MOST_WHOLE = 1 << 62
 _MICROSECONDS = 10**6
-_ROWS_A_BATCH = 65_536
-"""One batch is scanned by one thread."""
-
-# Order and channel as one number: its least and greatest in a path are the first and the last touch, whatever order they share.
-_TOUCHES = """
-    CREATE TEMP TABLE touches AS
-    SELECT path AS path_key, number, (({moment})::{type} - {start}) * {channels} + number AS place{told} FROM given
-"""
-
-_JOURNEYS = """
-    CREATE TEMP TABLE journeys AS
-    SELECT path_key, count(*) AS touches, min(place) % {channels} AS first_number, max(place) % {channels} AS last_number,
-        {value} AS value_minor, {conversions} AS conversions, {nulls} AS nulls, {is_torn} AS is_torn
-    FROM touches GROUP BY path_key
-"""
-
-# What paths of equally many touches give a channel: for all its touches, for those that are first, for those that are last.
-_CLASSES = """
-    CREATE TEMP TABLE classes AS
-    WITH valued AS (FROM journeys WHERE value_minor <> 0)
-    SELECT number, touches, sum(every)::HUGEINT AS every, sum(firsts)::HUGEINT AS firsts, sum(lasts)::HUGEINT AS lasts
-    FROM (
-        SELECT t.number, v.touches, sum(v.value_minor) AS every, 0 AS firsts, 0 AS lasts
-        FROM touches t JOIN valued v USING (path_key) GROUP BY ALL
-        UNION ALL SELECT first_number, touches, 0, sum(value_minor), 0 FROM valued GROUP BY ALL
-        UNION ALL SELECT last_number, touches, 0, 0, sum(value_minor) FROM valued GROUP BY ALL
-    ) GROUP BY number, touches
-"""
-
-_SETS = """
-    CREATE TEMP TABLE sets AS
-    WITH met AS (
-        SELECT DISTINCT t.path_key, t.number, j.value_minor FROM touches t JOIN journeys j USING (path_key)
-        WHERE j.value_minor <> 0
-    ), sizes AS (SELECT path_key, count(*) AS size FROM met GROUP BY path_key)
-    SELECT number, size, sum(value_minor)::HUGEINT AS every FROM met JOIN sizes USING (path_key) GROUP BY number, size
-"""
-
-_PLACED = """
-    CREATE TEMP TABLE placed AS
-    SELECT path_key, place AS touch_key, number AS channel, place // {channels} // {per_s} AS occurred_s, NULL::VARCHAR AS role
-    FROM touches;
-    CREATE TEMP TABLE valued_paths AS
-    SELECT path_key, value_minor, NULL::BIGINT AS lead_created_s, NULL::BIGINT AS opportunity_created_s, 0::BIGINT AS close_s
-    FROM journeys WHERE value_minor <> 0
-"""
-
-_ROUNDED = """
-    WITH fine AS (
-        SELECT c.number, coalesce(f.fine, 0)::HUGEINT AS fine FROM range($channels) c(number)
-        LEFT JOIN (SELECT number, sum(fine) AS fine FROM ({fine}) GROUP BY number) f USING (number)
-    ), floored AS (
-        SELECT number, fine, CASE WHEN fine < 0 THEN -((-fine + {one} - 1) // {one}) ELSE fine // {one} END AS whole FROM fine
-    ), ranked AS (
-        SELECT number, whole, row_number() OVER (ORDER BY fine - whole * {one} DESC, number) AS nearness,
-            $total::HUGEINT - sum(whole) OVER () AS missing FROM floored
-    )
-    SELECT (whole + missing // $channels + (nearness <= missing % $channels)::INTEGER)::DECIMAL(28, 0) * {unit} AS credit
-    FROM ranked ORDER BY number
-"""
 
 
 @dataclass(frozen=True)
@@ -168,13 +112,9 @@ class Paths:
         self._digits = digits
         self._is_time = pa.types.is_temporal(given.schema.field("moment").type)
         self.channels, numbers = _numbered(given["channel"])
-        self._connection = duckdb.connect(config={"preserve_insertion_order": False})
-        try:
-            self._store(given.drop(["channel"]).append_column("number", numbers))
-            self._total = self._checked_total()
-        except BaseException:
-            self.close()
-            raise
+        self._sequences = in_sequence(given["path"], _moments(given["moment"]), numbers, len(self.channels))
+        self._store(given)
+        self._total = self._checked_total()
 
     def __enter__(self) -> Self:
         return self
@@ -184,7 +124,7 @@ class Paths:
 
     def close(self) -> None:
         """Forget the paths; may be called twice."""
-        self._connection.close()
+        self.__dict__.clear()
 
     def credits(self, models: Sequence[str | Model], *, least_journeys: int = LEAST_JOURNEYS) -> pa.Table:
         """Share what the paths were worth among their channels.
@@ -206,45 +146,39 @@ class Paths:
             raise SettingsError("attribution models of the same name")
         return pa.table({"channel": self.channels, **{model.name: self._credit(model, least_journeys) for model in chosen}})
 
-    def _credit(self, model: Model, least_journeys: int) -> pa.ChunkedArray:
-        unit = f"{1 / 10**self._digits:.{self._digits}f}::DECIMAL({self._digits + 1}, {self._digits})"
-        sql = _ROUNDED.format(fine=self._fine(model, least_journeys), one=_FINE, unit=unit)
-        given = {"total": self._total, "channels": len(self.channels)}
-        rounded = self._connection.execute(sql, given).to_arrow_table()["credit"]
-        return rounded.cast(pa.decimal128(38, self._digits))
+    def _credit(self, model: Model, least_journeys: int) -> pa.Array:
+        fine = [0] * len(self.channels)
+        for number, parts in self._fine(model, least_journeys):
+            fine[number] += parts
+        exact = [Decimal(whole).scaleb(-self._digits) for whole in _rounded(fine, self._total)]
+        return pa.array(exact, pa.decimal128(38, self._digits))
 
     def _store(self, given: pa.Table) -> None:
-        self._connection.register("given", pa.Table.from_batches(given.to_batches(max_chunksize=_ROWS_A_BATCH), given.schema))
-        moment = "epoch_us(moment::TIMESTAMP)" if self._is_time else "moment::BIGINT"
-        spans = self._connection.execute(f"SELECT min({moment}), max({moment}) FROM given").fetchall()
-        start, end = (value or 0 for value in spans[0])
-        channels = max(len(self.channels), 1)
-        kind = "BIGINT" if (end - start + 1) * channels < _MOST_BIGINT else "HUGEINT"
-        told = _told(given.schema, self._digits)
-        columns = "".join(f", {sql} AS {name}" for name, sql in told.items())
-        try:
-            self._connection.execute(_TOUCHES.format(moment=moment, start=start, type=kind, channels=channels, told=columns))
-        except (duckdb.ConversionException, duckdb.OutOfRangeException):
-            raise DataError("a value is no finite number, or too large") from None
-        self._connection.unregister("given")
-        self._connection.execute(_journeys(told, channels, self._digits))
+        told = {"conversions": 0, "nulls": 0, "value": self._digits}
+        rows = {name: _whole(given[name], digits) for name, digits in told.items() if name in given.column_names}
+        for name in {"conversions", "nulls"} & rows.keys():
+            rows[name] = _known(rows[name])
+        said = {name: self._sequences.of_paths(row) for name, row in rows.items()}
+        if torn := len(set().union(*(torn.tolist() for _, torn in said.values()))):
+            raise DataError(f"{torn:,} paths have several values or counts; each path has one, repeated on its rows")
+        by_path = {name: found for name, (found, _) in said.items()}
+        self._conversions = by_path["conversions"] if "conversions" in by_path else (by_path["value"] != NONE).astype(np.int64)
+        self._nulls = by_path["nulls"] if "nulls" in by_path else (self._conversions == 0).astype(np.int64)
+        self._values = _known(by_path["value"]) if "value" in by_path else _times(self._conversions, 10**self._digits)
 
     def _checked_total(self) -> int:
-        torn, most, total = self._connection.execute(
-            "SELECT count(*) FILTER (is_torn), max(abs(value_minor)), sum(value_minor) FROM journeys"
-        ).fetchall()[0]
-        if torn:
-            raise DataError(f"{torn:,} paths have several values or counts; each path has one, repeated on its rows")
-        if max(most or 0, abs(total or 0)) > _MOST_MINOR:
+        high, low = self._values >> 32, self._values & 0xFFFFFFFF
+        total = (int(high.sum()) << 32) + int(low.sum())
+        if max(int(np.abs(self._values).max(initial=0)), abs(total)) > _MOST_MINOR:
             raise DataError(f"the values sum to more than {_MOST_MINOR:,} minor units of {self._digits} digits")
-        return int(total or 0)
+        return total
 
-    def _fine(self, model: Model, least_journeys: int) -> str:
-        """A query for number and fine: parts of minor units, to be summed up by number."""
+    def _fine(self, model: Model, least_journeys: int) -> Iterable[tuple[int, int]]:
+        """Parts of minor units by a channel's number, to be summed up."""
         if model.strategy is Strategy.ANCHORS:
             return _by_anchors(model, self._classes)
         if model.strategy is Strategy.SHAPLEY:
-            return f"SELECT number, every * {_FINE} // size AS fine FROM {self._sets}"
+            return ((number, total * _FINE // size) for number, size, total in self._sets)
         if model.strategy is Strategy.MARKOV:
             return self._by_removal(model, least_journeys)
         if model.strategy is Strategy.DECAY and not self._is_time:
@@ -252,41 +186,57 @@ class Paths:
         return self._by_touch(model)
 
     @cached_property
-    def _classes(self) -> str:
-        self._connection.execute(_CLASSES)
-        return "classes"
+    def _classes(self) -> list[Class]:
+        return self._sequences.classes(self._values, len(self.channels))
 
     @cached_property
-    def _sets(self) -> str:
-        self._connection.execute(_SETS)
-        return "sets"
+    def _sets(self) -> list[tuple[int, int, int]]:
+        return self._sequences.sets(self._values, len(self.channels))
 
-    @cached_property
-    def _places(self) -> str:
-        per_s = _MICROSECONDS if self._is_time else 1
-        self._connection.execute(_PLACED.format(channels=max(len(self.channels), 1), per_s=per_s))
-        place_touches(self._connection, touches="placed", paths="valued_paths", places="places")
-        return "places"
-
-    def _by_touch(self, model: Model) -> str:
+    def _by_touch(self, model: Model) -> Iterable[tuple[int, int]]:
         """Exactly shared touch by touch, then summed up."""
-        shared = credits_sql(self._connection, [model], places=self._places)
-        return (
-            f'SELECT channel AS number, sum("{credit_column(model)}")::HUGEINT * {_FINE} AS fine FROM ({shared}) GROUP BY channel'
-        )
+        with duckdb.connect(config={"preserve_insertion_order": False}) as connection:
+            for name, table in self._placed().items():
+                connection.register(f"given_{name}", table)
+            place_touches(connection, touches="given_touches", paths="given_paths", places="places")
+            shared = credits_sql(connection, [model], places="places")
+            sql = f'SELECT channel, sum("{credit_column(model)}")::HUGEINT FROM ({shared}) GROUP BY channel'
+            credited = dict(connection.execute(sql).fetchall())
+        return [(number, int(credited.get(name, 0)) * _FINE) for number, name in enumerate(self.channels)]
 
-    def _by_removal(self, model: Model, least_journeys: int) -> str:
-        ((converted,),) = self._connection.execute("SELECT coalesce(sum(conversions), 0) FROM journeys").fetchall()
+    def _placed(self) -> dict[str, pa.Table]:
+        """Touches and paths as `place_touches` takes them."""
+        sequences = self._sequences
+        paths = np.repeat(np.arange(len(sequences.starts)), sequences.touches)
+        channels = pa.DictionaryArray.from_arrays(pa.array(sequences.numbers), pa.array(self.channels, pa.string()))
+        moments = sequences.moments // _MICROSECONDS if self._is_time else sequences.moments
+        touches = {
+            "path_key": paths,
+            "touch_key": np.arange(len(paths)),
+            "channel": channels.cast(pa.string()),
+            "occurred_s": moments,
+            "role": pa.nulls(len(paths), pa.string()),
+        }
+        unknown = pa.nulls(len(self._values), pa.int64())
+        valued = {
+            "path_key": np.arange(len(self._values)),
+            "value_minor": self._values,
+            "lead_created_s": unknown,
+            "opportunity_created_s": unknown,
+            "close_s": np.zeros_like(self._values),
+        }
+        return {"touches": pa.table(touches), "paths": pa.table(valued)}
+
+    def _by_removal(self, model: Model, least_journeys: int) -> Iterable[tuple[int, int]]:
+        converted, channels = int(self._conversions.sum()), len(self.channels)
         if converted < max(least_journeys, 1):
             raise DataError(f"a Markov chain needs {max(least_journeys, 1)} conversions; there are {converted:,}")
-        steps = "(SELECT path_key, place AS rank, number AS channel FROM touches)"
-        effects = removal_effects(self._connection, steps=steps, outcomes="journeys", order=model.order)
-        parts = np.round(effects["share"].to_numpy() * _PARTS).astype(np.int64)
-        self._connection.register("given", pa.table({"number": effects["channel"].cast(pa.int64()), "parts": parts}))
-        self._connection.execute("CREATE OR REPLACE TEMP TABLE effects AS FROM given")
-        self._connection.unregister("given")
-        share, of = "$total::HUGEINT * parts", int(parts.sum())
-        return f"SELECT number, {share} // {of} * {_FINE} + ({share} % {of}) * {_FINE} // {of} AS fine FROM effects"
+        check_order(model.order, channels=channels)
+        passed = self._conversions + self._nulls
+        flow = self._sequences.flow(channels, model.order, passed=passed, converted=self._conversions)
+        parts = np.round(shares_of(effects_of(flow, channels)) * _PARTS).astype(np.int64).tolist()
+        of = sum(parts)
+        return [(number, self._total * part * _FINE // of) for number, part in enumerate(parts)]
 
 
 def _chosen(model: str | Model) -> Model:
@@ -309,12 +259,12 @@ def _taken(touches: Any, columns: PathColumns) -> pa.Table:  # noqa: ANN401 - wh
     return taken
 
 
-def _numbered(channels: pa.ChunkedArray) -> tuple[list[str], pa.Array]:
+def _numbered(channels: pa.ChunkedArray) -> tuple[list[str], Ints]:
     """The channels' names, sorted, and every touch's channel by its place among them."""
     encoded = channels if pa.types.is_dictionary(channels.type) else channels.cast(pa.string()).dictionary_encode()
     whole = encoded.combine_chunks() if encoded.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))
     met, places = np.unique(np.asarray(whole.dictionary.to_pylist(), dtype=object), return_inverse=True)
-    return met.tolist(), pa.array(places.astype(np.int64)[whole.indices.to_numpy()])
+    return met.tolist(), places.astype(np.int64)[whole.indices.to_numpy()]
 
 
 def _checked(given: pa.Table) -> None:
@@ -334,44 +284,96 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind))
 
 
-def _told(schema: pa.Schema, digits: int) -> dict[str, str]:
-    """SQL for what the rows tell about their path: name -> value in minor units, how often it converted, how often not."""
-    told = {name: f"coalesce({name}, 0)::BIGINT" for name in ("conversions", "nulls") if name in schema.names}
-    if "value" in schema.names:
-        told["value"] = f"{_scaled(schema.field('value').type, digits)}::BIGINT"
-    return told
+def _moments(moments: pa.ChunkedArray) -> Ints:
+    """Positions as they are; moments and dates in microseconds."""
+    try:
+        if pa.types.is_temporal(moments.type):
+            moments = moments.cast(pa.timestamp("us", getattr(moments.type, "tz", None)), safe=False)
+        found: Ints = moments.cast(pa.int64()).to_numpy()
+    except pa.ArrowInvalid:
+        raise DataError("a position is larger than 64 bits hold") from None
+    return found
 
 
-def _journeys(told: Collection[str], channels: int, digits: int) -> str:
-    """The query that makes journeys of touches that tell so much."""
-    conversions = "max(conversions)" if "conversions" in told else "(max(value) IS NOT NULL)::BIGINT"
-    return _JOURNEYS.format(
-        channels=channels,
-        value="max(value)" if "value" in told else f"max(conversions) * {10**digits}",
-        conversions=conversions,
-        nulls="max(nulls)" if "nulls" in told else f"({conversions} = 0)::BIGINT",
-        is_torn=" OR ".join(f"min({name}) <> max({name})" for name in told),
-    )
+def _whole(column: pa.ChunkedArray, digits: int) -> Ints:
+    """A column in units of so many digits, decimals without a float on the way; `NONE` where it is null.
+
+    Raises:
+        DataError: a number is not finite, or too large.
+    """
+    known = pc.fill_null(column, 0) if column.null_count else column
+    try:
+        if pa.types.is_decimal(column.type):
+            found = _unscaled(known, digits)
+        elif pa.types.is_floating(column.type):
+            found = _nearest(known.to_numpy() * 10.0**digits)
+        else:
+            found = _times(known.cast(pa.int64()).to_numpy(), 10**digits)
+    except pa.ArrowInvalid:
+        raise _unusable() from None
+    if column.null_count:
+        found = np.where(column.is_null().to_numpy(), NONE, found)
+    return found
 
 
-def _scaled(kind: pa.DataType, digits: int) -> str:
-    """SQL for a value in minor units; decimals without a float on the way."""
-    if pa.types.is_decimal(kind) and kind.scale > digits:
-        return f"(round(value, {digits})::DECIMAL(28, {digits}) * {10**digits})"
-    if pa.types.is_decimal(kind):
-        return f"(value * {10**digits})"
-    return f"round(value * {10**digits})" if pa.types.is_floating(kind) else f"(value::BIGINT * {10**digits})"
+def _unscaled(column: pa.ChunkedArray, digits: int) -> Ints:
+    """Decimals in units of so many digits, half away from zero where they have more."""
+    if column.type.scale > digits:
+        column = pc.round(column, digits, round_mode="half_towards_infinity")
+    wide = column.cast(pa.decimal128(38, digits)).combine_chunks()
+    # A decimal is a whole number of 128 bits, the lower half first.
+    halves = np.frombuffer(wide.buffers()[1] or b"", dtype=np.int64).reshape(-1, 2)[wide.offset : wide.offset + len(wide)]
+    low, high = halves[:, 0], halves[:, 1]
+    if (high != low >> 63).any():
+        raise _unusable()
+    return low.copy()
 
 
-def _by_anchors(model: Model, classes: str) -> str:
+def _nearest(numbers: npt.NDArray[np.float64]) -> Ints:
+    """Whole numbers, half away from zero."""
+    if not (np.abs(numbers) < _MOST_WHOLE).all():
+        raise _unusable()
+    down = np.trunc(numbers)
+    nearest: Ints = (down + np.sign(numbers) * (np.abs(numbers - down) >= 0.5)).astype(np.int64)
+    return nearest
+
+
+def _times(numbers: Ints, factor: int) -> Ints:
+    if len(numbers) and max(int(numbers.max()), -int(numbers.min())) > _MOST_WHOLE // factor:
+        raise _unusable()
+    return numbers * factor
+
+
+def _known(numbers: Ints) -> Ints:
+    """Nothing where there is no number."""
+    return np.where(numbers == NONE, 0, numbers)
+
+
+def _unusable() -> DataError:
+    return DataError("a value is no finite number, or too large")
+
+
+def _by_anchors(model: Model, classes: Iterable[Class]) -> Iterable[tuple[int, int]]:
     """Credit by classes: what is first or last gets its anchor's weight, what is neither shares the rest."""
     anchors, rest = model.reduced()
     first = anchors.get(Anchor.FIRST, 0)
     last = anchors.get(Anchor.LAST, 0) + anchors.get(Anchor.CLOSE, 0)
     rest = rest if first or last or rest else 1
     held = (first > 0) + (last > 0)
-    others = f"greatest(touches - {held}, 0)"
-    scale = f"greatest({others}, 1)" if rest else "1"
-    among = f"every{' - firsts' if first else ''}{' - lasts' if last else ''}"
-    numerator = f"({first} * firsts + {last} * lasts) * {scale} + CASE WHEN {others} > 0 THEN {rest} * ({among}) ELSE 0 END"
-    return f"SELECT number, ({numerator}) * {_FINE} // ({first + last} * {scale} + {rest} * {others}) AS fine FROM {classes}"
+    for number, touches, every, firsts, lasts in classes:
+        others = max(touches - held, 0)
+        scale = max(others, 1) if rest else 1
+        among = every - firsts * (first > 0) - lasts * (last > 0) if others else 0
+        whole = (first + last) * scale + rest * others
+        yield number, ((first * firsts + last * lasts) * scale + rest * among) * _FINE // whole
+
+
+def _rounded(fine: Sequence[int], total: int) -> list[int]:
+    """Whole units that sum to the total: the largest remainders are rounded up."""
+    if not fine:
+        return []
+    whole, left = zip(*(divmod(parts, _FINE) for parts in fine), strict=True)
+    each, more = divmod(total - sum(whole), len(fine))
+    nearest = sorted(range(len(fine)), key=lambda number: (-left[number], number))
+    raised = set(nearest[:more])
+    return [units + each + (number in raised) for number, units in enumerate(whole)]
