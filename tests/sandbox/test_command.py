@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import tomllib
 
 import pytest
 import requests
@@ -36,6 +37,13 @@ def test_it_tells_how_to_log_in(run):
     assert told["url"].startswith("http://127.0.0.1:")
     assert f'base_url = "{told["url"]}"' in told["settings"]
     assert 'contact_lookup_fields = ["Signer__c"]' in told["settings"]
+
+
+@pytest.mark.parametrize("crm", ["salesforce", "hubspot"])
+def test_its_settings_let_a_first_run_through(run, crm):
+    told = tomllib.loads(json.loads(run("--port", "0", crm=crm).stdout)["settings"])
+    assert told["crm"]["adapter"] == crm
+    assert told["policy"] == {"max_changed_percent": 100}
 
 
 def test_the_login_works_while_it_listens(run, capfd):

@@ -27,8 +27,7 @@ domain = "rehearsal.my"
 consumer_key = "{consumer_key}"
 left_field = "Has_Left__c"
 contact_lookup_fields = [{lookups}]
-"""
-
+{policy}"""
 
 _HUBSPOT_SETTINGS = """\
 [crm]
@@ -36,6 +35,13 @@ adapter = "hubspot"
 
 [crm.options]
 base_url = "{url}"
+left_property = "has_left"
+remember_in = ".crmbridge-hubspot"
+{policy}"""
+_POLICY = """
+[policy]
+# A first run changes most of this invented CRM; against a real one keep the default and begin with --max-writes.
+max_changed_percent = 100
 """
 
 _DemoOption = Annotated[bool, typer.Option("--demo", help="Large, messy and invented instead of a handful of records.")]
@@ -101,7 +107,7 @@ def hubspot(
     served: HubSpotSandbox = _opened("HubSpotSandbox", world, port)
     with served:
         _write_truth(served, world, truth)
-        settings = _HUBSPOT_SETTINGS.format(url=served.url)
+        settings = _HUBSPOT_SETTINGS.format(url=served.url, policy=_POLICY)
         session_of(ctx).console.answer(
             {"url": served.url, "settings": settings, "login": {"access_token": served.access_token}},
             f"An invented HubSpot portal listens on {served.url} until Ctrl-C.",
@@ -148,7 +154,7 @@ def _opened(name: str, world: DemoWorld | None, port: int) -> Any:  # noqa: ANN4
 def _announce(ctx: typer.Context, served: SalesforceSandbox) -> None:
     known = served.credentials
     lookups = ", ".join(f'"{name}"' for name in served.lookup_fields.values())
-    settings = _SETTINGS.format(url=served.url, consumer_key=known.consumer_key, lookups=lookups)
+    settings = _SETTINGS.format(url=served.url, consumer_key=known.consumer_key, lookups=lookups, policy=_POLICY)
     logins = [
         ("consumer key", known.consumer_key),
         ("consumer secret", known.consumer_secret),
