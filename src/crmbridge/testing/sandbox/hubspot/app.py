@@ -22,7 +22,7 @@ from crmbridge.testing.sandbox.hubspot.marketing import Marketing
 from crmbridge.testing.sandbox.hubspot.objects import Objects
 from crmbridge.testing.sandbox.hubspot.store import KINDS, PLAIN, Store
 from crmbridge.testing.sandbox.hubspot.switches import HubSpotSwitches, RetryAfter
-from crmbridge.testing.sandbox.hubspot.wire import Call, Refusal, Reply, no_scope, not_found
+from crmbridge.testing.sandbox.hubspot.wire import Call, Refusal, Reply, no_scope, not_found, unknown_kind
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -36,6 +36,8 @@ _CAMPAIGNS = re.compile(rf"/marketing/(?:v3/campaigns|campaigns/{_DATED})(?:/(?P
 _MEMBERS = re.compile(r"/crm/v3/lists/(?P<list>\w+)/memberships")
 _PIPELINES = re.compile(r"/crm/v3/pipelines/(?P<kind>\w+)")
 _PLANTED = "planted.name@planted.example"
+_SEARCH = "/search"
+_EVER = {"createdAt": "1970-01-01T00:00:00Z", "updatedAt": "1970-01-01T00:00:00Z", "archived": False}
 
 
 class Tokens:
@@ -80,6 +82,7 @@ class App:
         self._objects, self._links, self._marketing = Objects(store, switches), associations, Marketing(store)
         self._lock = threading.Lock()
         self._recent: deque[float] = deque()
+        self._searched: deque[float] = deque()
         self._is_over = False
         self.calls: Counter[str] = Counter()
         self.used = 0
@@ -103,8 +106,12 @@ class App:
         elif trouble is HubSpotTrouble.GATEWAY:
             await Response(_HTML, 504, media_type="text/html")(scope, receive, send)
         else:
-            body = b"" if reply.body is None else reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-            await Response(body, reply.status, {**self._headers(), **reply.headers}, media_type=reply.media)(scope, receive, send)
+            headers = {**self._headers(request.url.path), **reply.headers}
+            await Response(_bytes(reply.body), reply.status, headers, media_type=reply.media)(scope, receive, send)
+
+    def new_day(self) -> None:
+        """No call has been made yet."""
+        self.used, self._is_over = 0, False
 
     def _answer(self, request: Request, content: bytes, fault: HubSpotFault | None) -> Reply:
         with self._lock:
@@ -119,15 +126,16 @@ class App:
         path = request.url.path.rstrip("/")
         if path == "/oauth/v1/token":
             self.calls["token"] += 1
+            self._refuse(trouble)
             return self._tokens.granted(dict(parse_qsl(content.decode())))
         name, handler = self._found(path, request.method, is_partial=trouble is HubSpotTrouble.PARTIAL)
         self.calls[name] += 1
         self.used += 1
-        self._admit(request, trouble)
+        self._admit(request, trouble, is_search=path.endswith(_SEARCH))
         body = json.loads(content) if content else None
         return handler(Call(request.method, path, dict(parse_qsl(request.url.query)), body))
 
-    def _admit(self, request: Request, trouble: HubSpotTrouble | None) -> None:
+    def _admit(self, request: Request, trouble: HubSpotTrouble | None, *, is_search: bool) -> None:
         """Raises Refusal: a token that is over, a limit, or planned trouble."""
         if trouble is HubSpotTrouble.LOGIN_EXPIRED:
             self._tokens.expire()
@@ -137,7 +145,15 @@ class App:
             self._is_over = True
         if self._is_over:
             raise self._too_many("DAILY", "You have reached your daily limit.")
-        if trouble is HubSpotTrouble.TOO_FAST or self._is_too_fast():
+        if is_search and _is_full(self._searched, self._switches.searches_per_second, 1):
+            raise self._too_many("SECONDLY", "You have reached your secondly limit.")
+        if _is_full(self._recent, self._switches.calls_per_interval, self._switches.interval_ms / 1000):
+            trouble = HubSpotTrouble.TOO_FAST
+        self._refuse(trouble)
+
+    def _refuse(self, trouble: HubSpotTrouble | None) -> None:
+        """Raises Refusal: trouble in which nothing is done."""
+        if trouble is HubSpotTrouble.TOO_FAST:
             raise self._too_many("TEN_SECONDLY_ROLLING", "You have reached your ten_secondly_rolling limit.")
         if trouble is HubSpotTrouble.LOCKED:
             raise Refusal(423, "LOCKED", f"This record is locked, {_PLANTED}")
@@ -148,25 +164,15 @@ class App:
             refusal.reply = Reply(503, _HTML, media="text/html")
             raise refusal
 
-    def _is_too_fast(self) -> bool:
-        most, now = self._switches.calls_per_interval, time.monotonic()
-        if most is None:
-            return False
-        while self._recent and self._recent[0] < now - self._switches.interval_ms / 1000:
-            self._recent.popleft()
-        if len(self._recent) >= most:
-            return True
-        self._recent.append(now)
-        return False
-
     def _too_many(self, policy: str, message: str) -> Refusal:
         refusal = Refusal(429, "RATE_LIMITS", message, errorType="RATE_LIMIT", policyName=policy)
         if self._switches.retry_after is RetryAfter.GIVEN:
             refusal.reply = Reply(429, refusal.reply.body, {"Retry-After": "1"})
         return refusal
 
-    def _headers(self) -> dict[str, str]:
-        if not self._switches.has_rate_headers:
+    def _headers(self, path: str) -> dict[str, str]:
+        """What is left; searches never tell."""
+        if not self._switches.has_rate_headers or path.endswith(_SEARCH):
             return {}
         told = {"Daily": self._switches.daily_calls, "Daily-Remaining": max(self._switches.daily_calls - self.used, 0)}
         told["Interval-Milliseconds"] = self._switches.interval_ms
@@ -188,7 +194,7 @@ class App:
                 200, {"portalId": 1, "timeZone": self._switches.time_zone, "companyCurrency": "EUR"}
             )
         if match := _PIPELINES.fullmatch(path):
-            return "pipelines", lambda _: Reply(200, {"results": self._store.pipelines if match["kind"] == "deals" else []})
+            return "pipelines", lambda _: self._pipelines(match["kind"])
         if match := _MEMBERS.fullmatch(path):
             return self._seen("lists"), lambda call: self._marketing.members(call, match["list"])
         if match := _CAMPAIGNS.fullmatch(path):
@@ -210,15 +216,17 @@ class App:
     def _of_links(
         self, pair: tuple[str, str], action: str, method: str, *, is_partial: bool
     ) -> tuple[str, Callable[[Call], Reply]]:
-        if pair not in PLAIN:
-            raise not_found()
         for kind in pair:
             self._seen(kind)
+        if (method, action) == ("GET", "labels") and pair == ("contacts", "deals"):
+            return "contacts to deals labels", lambda _: self._links.labels(pair)
+        if pair not in PLAIN:
+            raise not_found()
         answers: dict[tuple[str, str], Callable[[Call], Reply]] = {
             ("POST", "batch/read"): lambda call: self._links.read(call, pair),
             ("POST", "batch/create"): lambda call: self._links.create(call, pair, only_half=is_partial),
-            ("POST", "batch/archive"): lambda call: self._links.archive(call, pair),
-            ("POST", "batch/labels/archive"): lambda call: self._links.archive_labels(call, pair),
+            ("POST", "batch/archive"): lambda call: self._links.archive(call, pair, only_half=is_partial),
+            ("POST", "batch/labels/archive"): lambda call: self._links.archive_labels(call, pair, only_half=is_partial),
             ("GET", "labels"): lambda _: self._links.labels(pair),
             ("POST", "labels"): lambda call: self._links.define(call, pair),
         }
@@ -228,16 +236,20 @@ class App:
 
     def _of_objects(self, kind: str, rest: str, method: str) -> tuple[str, Callable[[Call], Reply]]:
         if kind not in KINDS:
-            raise not_found()
+            raise unknown_kind(kind)
         name = self._seen(kind)
         answers: dict[tuple[str, str], Callable[[Call], Reply]] = {
             ("GET", ""): lambda call: self._objects.listed(call, kind),
             ("POST", "/batch/read"): lambda call: self._objects.read(call, kind),
-            ("POST", "/search"): lambda call: self._objects.search(call, kind),
+            ("POST", _SEARCH): lambda call: self._objects.search(call, kind),
         }
         if (method, rest) not in answers:
             raise not_found()
         return f"{name}{rest}", answers[method, rest]
+
+    def _pipelines(self, kind: str) -> Reply:
+        found = self._store.pipelines if kind == "deals" else []
+        return Reply(200, {"results": [_pipeline(one) for one in found]})
 
     def _owners(self, call: Call) -> Reply:
         limit, after = int(call.query.get("limit", "100")), int(call.query.get("after", "0"))
@@ -252,6 +264,27 @@ class App:
         if name in self._switches.hidden:
             raise no_scope()
         return name
+
+
+def _bytes(body: object) -> bytes:
+    return b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+def _is_full(recent: deque[float], most: int | None, span_s: float) -> bool:
+    """Whether so many calls have been let in within the span; one that is let in counts."""
+    now = time.monotonic()
+    while recent and recent[0] < now - span_s:
+        recent.popleft()
+    if most is None or len(recent) < most:
+        recent.append(now)
+        return False
+    return True
+
+
+def _pipeline(held: dict[str, Any]) -> dict[str, Any]:
+    """A pipeline with all that HubSpot tells of it."""
+    stages = [{**stage, **_EVER, "writePermissions": "CRM_PERMISSIONS_ENFORCEMENT"} for stage in held["stages"]]
+    return {**held, **_EVER, "stages": stages}
 
 
 async def _hang_up(scope: Scope, receive: Receive) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from crmbridge.testing.sandbox.hubspot.faults import PairFaults
 from crmbridge.testing.sandbox.hubspot.store import HUBSPOT, PLAIN, PRIMARY, USER, LabelType, Store, stamp
-from crmbridge.testing.sandbox.hubspot.switches import HubSpotSwitches, Ids, LabelWrites, LinksChange
-from crmbridge.testing.sandbox.hubspot.wire import Call, Reply, bad_request
+from crmbridge.testing.sandbox.hubspot.switches import HubSpotSwitches, Ids, LabelWrites, LinksChange, MergedIds, OverCap
+from crmbridge.testing.sandbox.hubspot.wire import SINGULAR, Call, Problem, Refusal, Reply, bad_request, no_scope, problem
 
 MOST_READ, MOST_CREATED, MOST_ARCHIVED = 1_000, 2_000, 100
 _NO_LINKS = "crm.associations.NO_ASSOCIATIONS_FOUND"
 _BAD_TYPE = "crm.associations.INVALID_ASSOCIATION_TYPE"
 _BAD_ID = "crm.associations.INVALID_IDENTIFIER"
 _TOO_MANY = "crm.associations.ASSOCIATION_LIMIT_EXCEEDED"
+_LIMIT_TEXT = "more than may be associated, planted.name@planted.example"
 _OBJECT_TYPES = {"deals": "0-3", "contacts": "0-1", "companies": "0-2"}
-
-Problem = dict[str, Any]
+_LABELLED, _REVERSE, _REVERSE_PLAIN = ("deals", "contacts"), ("contacts", "deals"), 4
+"""Labels have the next number in the other direction."""
+_PASSING = problem("INTERNAL_ERROR", None, "internal error")
 
 
 class Associations:
@@ -34,14 +36,15 @@ class Associations:
         results, errors = [], []
         for one in inputs:
             _hold_number(one["id"])
-            linked = self._store.linked(pair, str(one["id"]))
+            from_id = self._store.survivor(pair[0], str(one["id"]))
+            linked = self._store.linked(pair, from_id)
             after = int(one.get("after") or 0)
             ids = [other for other in sorted(linked, key=int) if int(other) > after]
             if not ids:
-                errors.append(_problem("OBJECT_NOT_FOUND", _NO_LINKS, fromObjectId=[str(one["id"])]))
+                errors.append(_nobody(pair, str(one["id"])))
                 continue
             shown = ids[: self._switches.link_page]
-            result: dict[str, Any] = {"from": {"id": str(one["id"])}, "to": [self._told(pair, linked, other) for other in shown]}
+            result: dict[str, Any] = {"from": {"id": from_id}, "to": [self._told(pair, linked, other) for other in shown]}
             if len(shown) < len(ids):
                 result["paging"] = {"next": {"after": shown[-1], "link": "https://api.hubapi.com/next"}}
             results.append(result)
@@ -51,64 +54,70 @@ class Associations:
         """Give pairs their types: instead of those they have, or beside them."""
         inputs = _inputs(call, MOST_CREATED)
         asked = [(str(one["from"]["id"]), str(one["to"]["id"]), self._types(pair, one.get("types") or [])) for one in inputs]
+        kept = self._kept(pair, [from_id for from_id, _, _ in asked])
         results, errors = [], []
-        for place, (from_id, to_id, types) in enumerate(asked):
-            if only_half and place >= len(asked) // 2:
-                errors.append(_problem("INTERNAL_ERROR", None))
-                continue
-            problem = self._refused(pair, from_id, to_id, types)
-            if problem is not None:
-                errors.append(problem)
-                continue
-            held = self._store.link(pair, from_id, to_id)
-            if self._switches.label_writes is LabelWrites.REPLACE and types:
-                held -= {kind for kind in held if kind[0] == USER}
-            held |= types
-            self._changed(pair, from_id)
-            results.append(self._created(pair, from_id, to_id, held))
+        try:
+            for place, (from_id, to_id, types) in enumerate(asked):
+                told = _PASSING if only_half and place >= len(asked) // 2 else self._refused(pair, from_id, to_id, types)
+                if told is not None:
+                    errors.append(told)
+                else:
+                    results.append(self._written(pair, from_id, to_id, types))
+        except Refusal:
+            self._store.links[pair].update(kept)
+            raise
         return self._batch(self._switches.created_status, results, errors)
 
-    def archive(self, call: Call, pair: tuple[str, str]) -> Reply:
+    def archive(self, call: Call, pair: tuple[str, str], *, only_half: bool = False) -> Reply:
         """Take pairs apart, with all their labels."""
-        for one in _inputs(call, MOST_ARCHIVED):
-            from_id = str(one["from"]["id"])
+        inputs = _inputs(call, MOST_ARCHIVED)
+        done = inputs[: len(inputs) // 2] if only_half else inputs
+        for one in done:
+            from_id = self._end(pair[0], one["from"])
             for other in one["to"]:
-                self._store.linked(pair, from_id).pop(str(other["id"]), None)
+                self._store.linked(pair, from_id).pop(self._end(pair[1], other), None)
             self._changed(pair, from_id)
-        return self._gone()
+        return self._gone(len(inputs) - len(done))
 
-    def archive_labels(self, call: Call, pair: tuple[str, str]) -> Reply:
+    def archive_labels(self, call: Call, pair: tuple[str, str], *, only_half: bool = False) -> Reply:
         """Take types off pairs; the plain one takes the whole pair apart."""
-        for one in _inputs(call, self._switches.labels_archive_most):
-            from_id, to_id = str(one["from"]["id"]), str(one["to"]["id"])
+        inputs = _inputs(call, self._switches.labels_archive_most)
+        done = inputs[: len(inputs) // 2] if only_half else inputs
+        for one in done:
+            from_id, to_id = self._end(pair[0], one["from"]), self._end(pair[1], one["to"])
             linked, types = self._store.linked(pair, from_id), self._types(pair, one["types"])
             if (HUBSPOT, PLAIN[pair]) in types:
                 linked.pop(to_id, None)
             elif to_id in linked:
                 linked[to_id] -= types
             self._changed(pair, from_id)
-        return self._gone()
+        return self._gone(len(inputs) - len(done))
 
     def labels(self, pair: tuple[str, str]) -> Reply:
         """The types of a direction."""
-        plain = [{"category": HUBSPOT, "typeId": PLAIN[pair], "label": None}]
-        own = [{"category": c, "typeId": n, "label": text} for (c, n), text in self._store.labels.items()]
-        return Reply(200, {"results": plain + (own if pair == ("deals", "contacts") else [])})
+        step = 1 if pair == _REVERSE else 0
+        plain = [{"category": HUBSPOT, "typeId": _REVERSE_PLAIN if step else PLAIN[pair], "label": None}]
+        own = [{"category": c, "typeId": n + step, "label": text} for (c, n), text in self._store.labels.items()]
+        return Reply(200, {"results": plain + (own if pair in (_LABELLED, _REVERSE) else [])})
 
     def define(self, call: Call, pair: tuple[str, str]) -> Reply:
         """Define a label; its other direction gets the next number."""
         name, text = str(call.body["name"]), str(call.body["label"])
         if "-" in name or name[:1].isdigit():
             raise bad_request("name must not hold hyphens, nor begin with a digit")
-        if pair != ("deals", "contacts") or text in self._store.labels.values():
+        if pair != _LABELLED or text in self._store.labels.values():
             raise bad_request("this label exists", "crm.associations.DUPLICATE_LABEL")
+        if len(self._store.labels) >= self._switches.labels_most:
+            raise bad_request(f"no more than {self._switches.labels_most} labels", "crm.associations.LABEL_LIMIT_EXCEEDED")
         kind = self._store.label(text)
         told = {"category": kind[0], "label": text}
         return Reply(200, {"results": [{**told, "typeId": kind[1]}, {**told, "typeId": kind[1] + 1}]})
 
     def caps(self, pair: tuple[str, str]) -> Reply:
         """How many contacts of a deal may have each label."""
-        if pair != ("deals", "contacts"):
+        if not self._switches.tells_caps:
+            raise no_scope()
+        if pair != _LABELLED:
             return Reply(200, {"results": []})
         types = {text: kind for kind, text in self._store.labels.items()}
         results = [
@@ -124,28 +133,55 @@ class Associations:
         fault = self._faults.refusal(from_id, to_id)
         if fault is not None:
             named = {"id": [from_id, to_id]} if fault.has_context else {}
-            return _problem(fault.category, fault.sub_category, message=fault.message, **named)
+            return problem(fault.category, fault.sub_category, fault.message, **named)
         for kind, one in zip(pair, (from_id, to_id), strict=True):
-            if self._store.live(kind, one) is None:
-                return _problem("VALIDATION_ERROR", _BAD_ID, id=[one])
-        return self._over_cap(pair, from_id, to_id, types)
+            if not self._takes(kind, one):
+                return problem("VALIDATION_ERROR", _BAD_ID, f"{one} is not a valid ID", id=[one])
+        if not self._is_over_cap(pair, self._store.survivor(pair[0], from_id), self._store.survivor(pair[1], to_id), types):
+            return None
+        if self._switches.over_cap is OverCap.WHOLE:
+            raise bad_request(_LIMIT_TEXT, _TOO_MANY)
+        is_named = self._switches.over_cap is OverCap.NAMED
+        context = {"fromObjectId": [from_id], "toObjectId": [to_id]} if is_named else {}
+        return problem("VALIDATION_ERROR", _TOO_MANY, _LIMIT_TEXT, **context)
 
-    def _over_cap(self, pair: tuple[str, str], from_id: str, to_id: str, types: set[LabelType]) -> Problem | None:
+    def _kept(self, pair: tuple[str, str], from_ids: Iterable[str]) -> dict[str, dict[str, set[LabelType]]]:
+        """Links as they are, for a call that may yet be refused as a whole."""
+        if self._switches.over_cap is not OverCap.WHOLE:
+            return {}
+        known = {self._store.survivor(pair[0], one) for one in from_ids}
+        return {one: {other: set(types) for other, types in self._store.linked(pair, one).items()} for one in known}
+
+    def _end(self, kind: str, told: dict[str, Any]) -> str:
+        one = str(told["id"])
+        return self._store.survivor(kind, one) if self._switches.merged_ids is MergedIds.FOLLOWED else one
+
+    def _takes(self, kind: str, one: str) -> bool:
+        record = self._store.live(kind, one)
+        return record is not None and (record.id == one or self._switches.merged_ids is MergedIds.FOLLOWED)
+
+    def _is_over_cap(self, pair: tuple[str, str], from_id: str, to_id: str, types: set[LabelType]) -> bool:
         linked = self._store.linked(pair, from_id)
         most = self._switches.contacts_per_deal
         if most is not None and to_id not in linked and len(linked) >= most:
-            return _problem("VALIDATION_ERROR", _TOO_MANY, fromObjectId=[from_id], toObjectId=[to_id])
+            return True
         caps = {kind: self._switches.caps[text] for kind, text in self._store.labels.items() if text in self._switches.caps}
-        for kind in types & caps.keys():
-            having = sum(1 for other, held in linked.items() if other != to_id and kind in held)
-            if having >= caps[kind]:
-                return _problem("VALIDATION_ERROR", _TOO_MANY, fromObjectId=[from_id], toObjectId=[to_id])
-        return None
+        others = [held for other, held in linked.items() if other != to_id]
+        return any(sum(kind in held for held in others) >= caps[kind] for kind in types & caps.keys())
+
+    def _written(self, pair: tuple[str, str], from_id: str, to_id: str, types: set[LabelType]) -> dict[str, Any]:
+        from_id, to_id = self._store.survivor(pair[0], from_id), self._store.survivor(pair[1], to_id)
+        held = self._store.link(pair, from_id, to_id)
+        if self._switches.label_writes is LabelWrites.REPLACE and types:
+            held -= {kind for kind in held if kind[0] == USER}
+        held |= types
+        self._changed(pair, from_id)
+        return self._created(pair, from_id, to_id, held)
 
     def _types(self, pair: tuple[str, str], given: Sequence[dict[str, Any]]) -> set[LabelType]:
         """Raises Refusal, of the whole call, for a type that this direction does not have."""
         known = {(HUBSPOT, PLAIN[pair])} | ({(HUBSPOT, PRIMARY[pair])} if pair in PRIMARY else set())
-        known |= set(self._store.labels) if pair == ("deals", "contacts") else set()
+        known |= set(self._store.labels) if pair == _LABELLED else set()
         types = {(str(one["associationCategory"]), int(one["associationTypeId"])) for one in given}
         if types - known:
             raise bad_request("One or more association types are not valid between these objects", _BAD_TYPE)
@@ -178,7 +214,9 @@ class Associations:
         if record is not None and self._switches.links_change is LinksChange.STAMPS_RECORD:
             record.updated = self._store.clock()
 
-    def _gone(self) -> Reply:
+    def _gone(self, undone: int) -> Reply:
+        if undone:
+            return self._batch(207, [], [_PASSING] * undone)
         if self._switches.archive_status == 204:
             return Reply(204)
         return Reply(self._switches.archive_status, {"status": "COMPLETE", "results": []})
@@ -203,8 +241,7 @@ def _hold_number(text: object) -> None:
         raise bad_request(f"invalid id {text}", _BAD_ID)
 
 
-def _problem(category: str, sub_category: str | None, *, message: str = "refused", **context: list[str]) -> Problem:
-    told: Problem = {"status": "error", "category": category, "message": message}
-    if sub_category:
-        told["subCategory"] = sub_category
-    return told | ({"context": context} if context else {})
+def _nobody(pair: tuple[str, str], from_id: str) -> Problem:
+    from_type, to_type = (SINGULAR[kind] for kind in pair)
+    context = {"fromObjectId": [from_id], "fromObjectType": [from_type], "toObjectType": [to_type]}
+    return problem("OBJECT_NOT_FOUND", _NO_LINKS, f"No {to_type} is associated with {from_type} {from_id}.", **context)

@@ -21,7 +21,7 @@ class HubSpotTrouble(StrEnum):
     DROP_AFTER = "done, then the connection closes before the answer"
     TRUNCATED = "done, and the answer ends half-way"
     LOGIN_EXPIRED = "401 EXPIRED_AUTHENTICATION, and the token is over"
-    PARTIAL = "207: the first half of the inputs is done"
+    PARTIAL = "207: the first half of the inputs is done, in writes"
     SLOW = "the answer takes its time"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from typing import Any
+from urllib.parse import quote
 
 from crmbridge.testing.sandbox.hubspot.store import Store
 from crmbridge.testing.sandbox.hubspot.wire import Call, Reply, bad_request, not_found
@@ -42,7 +44,11 @@ class Marketing:
         if unknown := sorted(set(names) - _PROPERTIES):
             raise bad_request(f"unknown properties: {', '.join(unknown)}")
         told = [
-            {**one, "properties": {name: text for name, text in one["properties"].items() if name in names}}
+            {
+                **one,
+                "properties": {name: text for name, text in one["properties"].items() if name in names},
+                "businessUnits": [{"id": 0}],
+            }
             for _, one in sorted(self._store.campaigns.items())
         ]
         return _page(told, call, MOST_CAMPAIGNS, total=len(told))
@@ -87,10 +93,25 @@ class Marketing:
 
 
 def _page(told: list[dict[str, Any]], call: Call, most: int, **more: object) -> Reply:
-    limit, after = int(call.query.get("limit", str(most))), int(call.query.get("after", "0"))
+    limit, after = int(call.query.get("limit", str(most))), _place(call.query.get("after"))
     if not 0 < limit <= most:
         raise bad_request(f"limit must be between 1 and {most}")
     body: dict[str, Any] = {**more, "results": told[after : after + limit]}
     if after + limit < len(told):
-        body["paging"] = {"next": {"after": str(after + limit), "link": "https://api.hubapi.com/next"}}
+        cursor = _cursor(after + limit)
+        body["paging"] = {"next": {"after": cursor, "link": f"https://api.hubapi.com{call.path}?after={cursor}"}}
     return Reply(200, body)
+
+
+def _cursor(place: int) -> str:
+    """Where the next page begins, as it stands in the link to it: encoded for an address."""
+    return quote(b64encode(str(place).encode()).decode(), safe="")
+
+
+def _place(cursor: str | None) -> int:
+    """Read a cursor, which the address has decoded by now.
+
+    Raises:
+        ValueError: it is none; encoded twice it is none, either.
+    """
+    return 0 if cursor is None else int(b64decode(cursor, validate=True))

@@ -166,16 +166,26 @@ class HubSpotSandbox:
 
     def merge_contacts(self, master_id: str, loser_id: str) -> None:
         """Merge a contact into another: its links move, its id lives on in the master."""
+        self._merge("contacts", master_id, loser_id)
+
+    def merge_deals(self, master_id: str, loser_id: str) -> None:
+        """Merge a deal into another: its links move, its id lives on in the master."""
+        self._merge("deals", master_id, loser_id)
+
+    def new_day(self) -> None:
+        """Begin the day's calls anew."""
+        self._app.new_day()
+
+    def _merge(self, kind: str, master_id: str, loser_id: str) -> None:
         for (from_kind, to_kind), by_id in self.store.links.items():
-            if from_kind == "contacts":
+            if from_kind == kind:
                 for other, types in by_id.pop(loser_id, {}).items():
                     by_id[master_id].setdefault(other, set()).update(types)
-            if to_kind == "contacts":
+            if to_kind == kind:
                 for others in by_id.values():
                     if loser_id in others:
                         others.setdefault(master_id, set()).update(others.pop(loser_id))
-        del self.store.records["contacts"][loser_id]
-        master = self.store.records["contacts"][master_id]
-        merged = [one for one in (master.properties.get("hs_merged_object_ids") or "").split(";") if one]
-        self.change("contacts", master_id, hs_merged_object_ids=";".join([*merged, loser_id]))
+        both = self.store.records[kind][master_id], self.store.records[kind].pop(loser_id)
+        gone = [one for record in both for one in (record.properties.get("hs_merged_object_ids") or "").split(";") if one]
+        self.change(kind, master_id, hs_merged_object_ids=";".join([*gone, loser_id]))
         self.store.forget_order()

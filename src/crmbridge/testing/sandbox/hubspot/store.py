@@ -77,13 +77,14 @@ class Store:
     members: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     responses: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     _order: dict[tuple[str, bool], list[int]] = field(default_factory=dict)
+    _survivors: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add(self, kind: str, record_id: str, properties: dict[str, Any], created: datetime, updated: datetime) -> Rec:
         """Put a record in; blank properties are none."""
         told = {name: value for name, value in properties.items() if value is not None}
         record = Rec(record_id, told, created, updated)
         self.records[kind][record_id] = record
-        self._order.clear()
+        self.forget_order()
         return record
 
     def archive(self, kind: str, record_id: str, when: datetime | None = None) -> None:
@@ -95,7 +96,7 @@ class Store:
             if to_kind == kind:
                 for others in by_id.values():
                     others.pop(record_id, None)
-        self._order.clear()
+        self.forget_order()
 
     def after(self, kind: str, after: int, limit: int, *, archived: bool) -> tuple[list[Rec], bool]:
         """The next records by id, and whether there are more."""
@@ -111,11 +112,24 @@ class Store:
     def forget_order(self) -> None:
         """The records have changed by other ways than `add` and `archive`."""
         self._order.clear()
+        self._survivors.clear()
 
     def live(self, kind: str, record_id: str) -> Rec | None:
-        """A record that is there."""
-        record = self.records[kind].get(record_id)
+        """A record that is there, also by an id that was merged into it."""
+        record = self.records[kind].get(self.survivor(kind, record_id))
         return record if record is not None and record.archived is None else None
+
+    def survivor(self, kind: str, record_id: str) -> str:
+        """The id in which an id lives on: its own, unless it was merged away."""
+        if record_id in self.records[kind]:
+            return record_id
+        if kind not in self._survivors:
+            self._survivors[kind] = {
+                gone: one.id
+                for one in self.records[kind].values()
+                for gone in (one.properties.get("hs_merged_object_ids") or "").split(";")
+            }
+        return self._survivors[kind].get(record_id, record_id)
 
     def link(self, pair: tuple[str, str], from_id: str, to_id: str, types: Iterable[LabelType] = ()) -> set[LabelType]:
         """Link two records: plainly, and with these types beside those they have."""

@@ -40,6 +40,24 @@ class Ids(Enum):
     TEXT = auto()
 
 
+class OverCap(Enum):
+    """How HubSpot says that a cap is exceeded."""
+
+    NAMED = auto()
+    """By an error of a 207 that names the pair."""
+    UNNAMED = auto()
+    """By an error of a 207 that names nobody."""
+    WHOLE = auto()
+    """By refusing the call as a whole."""
+
+
+class MergedIds(Enum):
+    """What writing a link to an id that was merged away does; reading a record by it gives the survivor."""
+
+    FOLLOWED = auto()
+    REFUSED = auto()
+
+
 class LinksChange(Enum):
     """Whether linking a record counts as a change of it."""
 
@@ -56,7 +74,9 @@ class HubSpotSwitches:
         caps: label -> the most contacts of one deal that may have it.
         contacts_per_deal: the most contacts of one deal; None for no limit.
         hidden: kinds and `owners`, `campaigns`, `lists` that the token has no scope for.
-        label_writes, retry_after, ids, links_change: see there.
+        label_writes, retry_after, ids, over_cap, merged_ids, links_change: see there.
+        tells_caps: whether the token may ask for the caps.
+        labels_most: the most labels from deals to contacts.
         archive_status: of batch/archive and labels/archive: 204, or 200 with a body.
         created_status: of batch/create: 201 on v4, 200 in the newest family.
         labels_archive_most: the most inputs of labels/archive.
@@ -64,6 +84,7 @@ class HubSpotSwitches:
         inline_links: links of one record that a listing shows; more are on further pages.
         index_lag_s: how long a change stays invisible to searches.
         calls_per_interval, interval_ms: the short limit; None for none.
+        searches_per_second: the limit of searches; None for none.
         daily_calls: the portal's limit.
         time_zone: of the portal.
         has_rate_headers: whether answers tell what is left.
@@ -76,6 +97,10 @@ class HubSpotSwitches:
     label_writes: LabelWrites = LabelWrites.REPLACE
     retry_after: RetryAfter = RetryAfter.ABSENT
     ids: Ids = Ids.NUMBERS
+    over_cap: OverCap = OverCap.NAMED
+    merged_ids: MergedIds = MergedIds.FOLLOWED
+    tells_caps: bool = True
+    labels_most: int = 10
     links_change: LinksChange = LinksChange.LEAVES_RECORD
     archive_status: int = 204
     created_status: int = 201
@@ -85,6 +110,7 @@ class HubSpotSwitches:
     index_lag_s: float = 0
     calls_per_interval: int | None = None
     interval_ms: int = 10_000
+    searches_per_second: int | None = None
     daily_calls: int = 650_000
     time_zone: str = "UTC"
     has_rate_headers: bool = True

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+SINGULAR = {
+    "companies": "company",
+    "contacts": "contact",
+    "deals": "deal",
+    "leads": "lead",
+    "meetings": "meeting_event",
+    "calls": "call",
+    "emails": "email",
+    "notes": "note",
+    "tasks": "task",
+}
+
+Problem: TypeAlias = dict[str, Any]
+"""One error of a 207."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +45,24 @@ class Reply:
 class Refusal(Exception):
     """HubSpot says no to the whole call."""
 
-    def __init__(self, status: int, category: str, message: str, sub_category: str | None = None, **more: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        status: int,
+        category: str | None,
+        message: str,
+        sub_category: str | None = None,
+        **more: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(message)
-        body = {
-            "status": "error",
-            "message": message,
-            "correlationId": "aeb5f871-7f07-4993-9211-075dc63e7cbf",
-            "category": category,
-        }
-        self.reply = Reply(status, body | ({"subCategory": sub_category} if sub_category else {}) | more)
+        body = {"status": "error", "message": message, "correlationId": "aeb5f871-7f07-4993-9211-075dc63e7cbf"}
+        told = {"category": category, "subCategory": sub_category}
+        self.reply = Reply(status, body | {name: text for name, text in told.items() if text} | more)
+
+
+def problem(category: str, sub_category: str | None, message: str, **context: list[str]) -> Problem:
+    """One error of a 207."""
+    told: Problem = {"status": "error", "category": category, "message": message}
+    return told | ({"subCategory": sub_category} if sub_category else {}) | ({"context": context} if context else {})
 
 
 def bad_request(message: str, sub_category: str | None = None) -> Refusal:
@@ -48,7 +72,13 @@ def bad_request(message: str, sub_category: str | None = None) -> Refusal:
 
 def no_scope() -> Refusal:
     """The token may not see this."""
-    return Refusal(403, "MISSING_SCOPES", "This app hasn't been granted all required scopes to make this call.")
+    context = {"requiredGranularScopes": ["sandbox-read"], "links": ["https://developers.hubspot.com/scopes"]}
+    return Refusal(403, "MISSING_SCOPES", "One or more of the following scopes are required.", context=context)
+
+
+def unknown_kind(kind: str) -> Refusal:
+    """Nobody knows objects of this kind; such an answer has no category."""
+    return Refusal(400, None, f"Unable to infer object type from: {kind}")
 
 
 def not_found() -> Refusal:
