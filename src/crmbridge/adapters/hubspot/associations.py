@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from crmbridge.adapters.hubspot.failures import a_code
+from crmbridge.adapters.hubspot.failures import a_code, exact_code
 from crmbridge.adapters.hubspot.labels import CONTACTS, DEALS, UNLABELLED, Labels, LabelType
 from crmbridge.contract import PairState, RoleRow
 from crmbridge.errors import CrmUnavailable
@@ -36,11 +36,17 @@ _ANSWERS = frozenset({"OBJECT_NOT_FOUND", "VALIDATION_ERROR"})
 
 
 class Roles:
-    """Reads the roles of deals."""
+    """Reads the roles of deals.
+
+    Attributes:
+        labels: of this portal.
+        strangers: deals that were told of in the last `links` and had not been asked for: others were merged into them.
+    """
 
     def __init__(self, connection: Connection, portal: Portal) -> None:  # noqa: ARG002
         self.connection = connection
         self.labels = Labels(connection)
+        self.strangers: set[str] = set()
 
     def names(self) -> tuple[str, ...]:
         """The roles that may be written, in the portal's order."""
@@ -64,6 +70,7 @@ class Roles:
     def links(self, deal_ids: Iterable[str]) -> Links:
         """The types of every pair of these deals, as they are now."""
         wanted = list(dict.fromkeys(deal_ids))
+        self.strangers.clear()
         return {deal_id: {} for deal_id in wanted} | dict(self.linked(wanted))
 
     def linked(self, deal_ids: Iterable[str]) -> Iterator[tuple[str, dict[str, Types]]]:
@@ -104,6 +111,7 @@ class Roles:
             for result in body["results"]:
                 deal_id = str(result["from"]["id"])
                 if deal_id not in asked:  # of a deal that was merged away, HubSpot tells under the other's id
+                    self.strangers.add(deal_id)
                     continue
                 _take(result["to"], found[deal_id])
                 if after := _next(result):
@@ -121,8 +129,7 @@ def is_id(text: str) -> bool:
 
 def error_code(error: Mapping[str, Any]) -> str:
     """The code of one error of a 207: the more exact one, never a message."""
-    exact = str(error.get("subCategory") or "").rpartition(".")[2]
-    return a_code(exact or error.get("category"))
+    return exact_code(error) or a_code(error.get("category"))
 
 
 def is_passing(error: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crmbridge.adapters.hubspot.associations import Pair, error_code, is_passing
 from crmbridge.adapters.hubspot.failures import AnswerLost, Refusal
@@ -14,9 +14,13 @@ from crmbridge.adapters.hubspot.settle import Answer, Fate
 from crmbridge.errors import CrmUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crmbridge.adapters.hubspot.connection import Connection
 
 CREATE_PER_CALL, ARCHIVE_PER_CALL = 2_000, 100
+NO_RESULT = "NO_RESULT"
+"""The code of a pair that an answer does not speak of."""
 
 _NO_ENTRY = (401, 403)
 _ABOUT_A_TYPE = frozenset({"INVALID_ASSOCIATION_TYPE"})
@@ -31,29 +35,48 @@ class Input:
     types: tuple[LabelType, ...] = ()
 
 
-def create(connection: Connection, inputs: Sequence[Input]) -> dict[Pair, Answer]:
-    """Give each pair exactly these types, or, where the portal appends, these as well. Raises only where nothing was sent."""
-    return _sent(connection, "batch/create", inputs, CREATE_PER_CALL)
+Look: TypeAlias = "Callable[[Sequence[Input]], Sequence[Input]]"
+"""Looks at pairs again, and gives those that are still to be sent, as they are to be sent now."""
 
 
-def archive(connection: Connection, pairs: Iterable[Pair]) -> dict[Pair, Answer]:
-    """Take pairs apart, with every label they have; raises like `create`."""
-    return _sent(connection, "batch/archive", [Input(pair) for pair in pairs], ARCHIVE_PER_CALL)
+def create(connection: Connection, inputs: Sequence[Input], look: Look | None = None) -> dict[Pair, Answer]:
+    """Give each pair exactly these types, or, where the portal appends, these as well.
+
+    Args:
+        connection: to send over.
+        inputs: a pair once.
+        look: asked where HubSpot made us wait; pairs that it leaves out are not sent, and have no answer.
+
+    Raises:
+        CrmUnavailable, Refusal: nothing was sent.
+    """
+    return _sent(connection, "batch/create", inputs, CREATE_PER_CALL, look)
+
+
+def archive(connection: Connection, inputs: Sequence[Input], look: Look | None = None) -> dict[Pair, Answer]:
+    """Take pairs apart, with every label they have; like `create`."""
+    return _sent(connection, "batch/archive", inputs, ARCHIVE_PER_CALL, look)
 
 
 def archive_labels(connection: Connection, inputs: Sequence[Input]) -> dict[Pair, Answer]:
     """Take these types, and no others, off pairs that stay; raises like `create`."""
-    return _sent(connection, "batch/labels/archive", inputs, ARCHIVE_PER_CALL)
+    return _sent(connection, "batch/labels/archive", inputs, ARCHIVE_PER_CALL, None)
 
 
-def _sent(connection: Connection, action: str, inputs: Sequence[Input], per_call: int) -> dict[Pair, Answer]:
+def _sent(connection: Connection, action: str, inputs: Sequence[Input], per_call: int, look: Look | None) -> dict[Pair, Answer]:
     path = connection.paths.associations(DEALS, CONTACTS, action)
     waiting = deque(inputs[start : start + per_call] for start in range(0, len(inputs), per_call))
     answers: dict[Pair, Answer] = {}
     while waiting:
         part = waiting.popleft()
+
+        def again() -> dict[str, Any] | None:
+            nonlocal part
+            part = look(part) if look else part
+            return _body(part, action) if part else None
+
         try:
-            body = connection.send("POST", path, body={"inputs": [_told(one, action) for one in part]}).body
+            body = connection.send("POST", path, body=_body(part, action), again=again).body
         except AnswerLost:
             answers |= _all(part, Answer(Fate.OPEN, "ANSWER_LOST"))
         except (CrmUnavailable, Refusal) as error:
@@ -70,6 +93,10 @@ def _sent(connection: Connection, action: str, inputs: Sequence[Input], per_call
         else:
             answers |= _matched(part, body if isinstance(body, Mapping) else {}, lists_results=action == "batch/create")
     return answers
+
+
+def _body(part: Iterable[Input], action: str) -> dict[str, Any]:
+    return {"inputs": [_told(one, action) for one in part]}
 
 
 def _told(one: Input, action: str) -> dict[str, Any]:
@@ -117,7 +144,7 @@ def _of_the_rest(unnamed: Sequence[Answer], *, lists_results: bool) -> Answer:
     if unnamed:
         codes = {answer.code for answer in unnamed}
         return Answer(Fate.UNNAMED, codes.pop() if len(codes) == 1 else "SEVERAL_ERRORS")
-    return Answer(Fate.OPEN, "NO_RESULT") if lists_results else Answer(Fate.DONE)
+    return Answer(Fate.OPEN, NO_RESULT) if lists_results else Answer(Fate.DONE)
 
 
 def _refused(error: Mapping[str, Any]) -> Answer:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
-from crmbridge.adapters.hubspot.failures import AnswerLost, limit_reached, parsed, refused, told
+from crmbridge.adapters.hubspot.failures import AnswerLost, Refusal, limit_reached, parsed, refused, told
 from crmbridge.adapters.hubspot.paths import TOKEN, Paths
 from crmbridge.adapters.hubspot.transport import NoAnswer, Raw, Transport, interval_s
-from crmbridge.errors import CrmUnavailable
+from crmbridge.errors import CrmUnavailable, DataError
 
 if TYPE_CHECKING:
     from crmbridge.adapters.hubspot.options import HubSpotOptions
@@ -24,6 +25,8 @@ _BACK_OFF = wait_exponential(multiplier=0.25, max=20) + wait_random(0, 0.25)
 _UNAUTHORISED, _LOCKED, _TOO_MANY, _MIGRATING, _SERVER_ERROR = 401, 423, 429, 477, 500
 _OK, _NO_CONTENT = range(200, 300), 204
 _DAILY = re.compile(r"DAILY", re.IGNORECASE)
+_SECONDLY, _SECOND_S = re.compile(r"\bSECONDLY\b", re.IGNORECASE), 1.0
+"""The limit of searches, whose answers do not say how long it looks back."""
 
 
 class _TryAgain(Exception):
@@ -33,6 +36,17 @@ class _TryAgain(Exception):
         super().__init__(reason)
         self.reason = reason
         self.after_s = after_s
+
+
+class _Told(dict[str, Any]):
+    """An answer; what it should hold and does not is an error in crmbridge's words."""
+
+    def __init__(self, found: Mapping[str, Any], what: str) -> None:
+        super().__init__(found)
+        self._what = what
+
+    def __missing__(self, key: str) -> Any:  # noqa: ANN401 - never
+        raise DataError(f"HubSpot's answer to {self._what} has no {key!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +103,21 @@ class Connection:
             found = parsed(raw.content)
             if raw.status not in _OK:
                 raise refused(what, raw.status, found)
-            if found is None:
-                raise _TryAgain("an answer that is cut off, or no JSON")
-            return found
+            if not isinstance(found, dict):
+                raise _TryAgain("an answer that is cut off, or no object of JSON")
+            return _Told(found, what)
 
         return self._retried(once, what)
 
-    def send(self, method: str, path: str, *, body: object) -> Answer:
+    def send(self, method: str, path: str, *, body: object, again: Callable[[], object] | None = None) -> Answer:
         """Write: sent again only where HubSpot surely did nothing the first time.
+
+        Args:
+            method: of HTTP.
+            path: under `base_url`.
+            body: to be sent as JSON.
+            again: gives the body anew where time has passed since it was made, for people change things meanwhile; None where
+                nothing is left to be sent. Whatever it raises is passed on.
 
         Raises:
             Refusal: 4xx, nothing was done.
@@ -104,8 +125,16 @@ class Connection:
             CrmUnavailable: nothing was sent. LimitReached: nor will anything be.
         """
         what = told(method, path)
+        is_late = False
 
         def once() -> Answer:
+            nonlocal body, is_late
+            is_late |= self._rested()
+            if is_late and again is not None:
+                body = again()
+                if body is None:
+                    return Answer(_NO_CONTENT, None)
+            is_late = True
             try:
                 raw = self._exchange(method, path, body=body)
             except NoAnswer as lost:
@@ -127,7 +156,8 @@ class Connection:
         """Give the pages of a listing, following `paging.next.after`; raises like `ask`."""
         after: str | None = None
         while True:
-            page = self.ask("GET", path, query={**query, **({"after": after} if after else {})})
+            # The cursor is told as it stands in the link to the next page: encoded, which the client does anew.
+            page = self.ask("GET", path, query={**query, **({"after": unquote(after)} if after else {})})
             yield page
             after = next_page(page)
             if after is None:
@@ -138,6 +168,10 @@ class Connection:
         if self._transport is not None:
             self._transport.close()
         self._transport = None
+
+    def _rested(self) -> bool:
+        """Wait where nothing is left of the present ten seconds; whether that was so."""
+        return self._transport is not None and self._transport.rest()
 
     def _exchange(self, method: str, path: str, *, query: Mapping[str, object] | None = None, body: object = None) -> Raw:
         """One request, and once more with a new token where the old one is over: what was answered with 401 was not done."""
@@ -179,11 +213,18 @@ class Connection:
             if raw.status >= _SERVER_ERROR or (raw.status in _OK and not isinstance(found, dict)):
                 raise _TryAgain(str(raw.status))
             if raw.status not in _OK:
-                raise refused(what, raw.status, found)
-            return str(found["access_token"])
+                raise self._shut_out(refused(what, raw.status, found))
+            return str(_Told(found, what)["access_token"])
 
         token: str = self._retried(once, what)
         return token
+
+    @staticmethod
+    def _shut_out(refusal: Refusal) -> Refusal:
+        """Whatever its status, who gets no token is not let in at all: nothing is learnt about single scopes."""
+        refusal.status = _UNAUTHORISED
+        refusal.hint = "check client_id, client_secret and refresh_token"
+        return refusal
 
     def _refuse_passing(self, raw: Raw, what: str) -> None:
         """Whatever passes: limits, locks, moves. HubSpot did nothing."""
@@ -192,7 +233,8 @@ class Connection:
             policy = str(body.get("policyName") or body.get("message") or "") if isinstance(body, dict) else ""
             if _DAILY.search(policy):
                 raise limit_reached(what)
-            raise _TryAgain(str(raw.status), _retry_after_s(raw) or interval_s(raw.headers))
+            short_s = _SECOND_S if _SECONDLY.search(policy) else interval_s(raw.headers)
+            raise _TryAgain(str(raw.status), _retry_after_s(raw) or short_s)
         if raw.status == _LOCKED:
             raise _TryAgain(str(raw.status), max(_retry_after_s(raw), _LOCK_WAIT_S))
         if raw.status == _MIGRATING:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 UNKNOWN = "UNKNOWN"
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,79}")
+_SUB_CATEGORY = re.compile(r"(?:\w+\.)*(\w+)", re.ASCII)
 _CORRELATION = re.compile(r"[A-Za-z0-9-]{1,64}")
 _LIMIT_HINT = "run the same command again tomorrow, or raise max_api_calls; `crmbridge check` tells what is left"
 
@@ -54,9 +55,8 @@ _HINTS = {
 def refused(what: str, status: int, body: object) -> Refusal:
     """The refusal that a body tells of."""
     told: Mapping[str, Any] = body if isinstance(body, dict) else {}
-    category, exact = a_code(told.get("category")), str(told.get("subCategory") or "").rpartition(".")[2]
-    sub_category = a_code(exact) if exact else None
-    return Refusal(what, status, sub_category or category, category=category, sub_category=sub_category)
+    category, sub_category = a_code(told.get("category")), exact_code(told)
+    return Refusal(what + _correlation(told), status, sub_category or category, category=category, sub_category=sub_category)
 
 
 def limit_reached(what: str) -> LimitReached:
@@ -74,6 +74,13 @@ def a_code(text: object) -> str:
     return text if isinstance(text, str) and _CODE.fullmatch(text) else UNKNOWN
 
 
+def exact_code(told: Mapping[str, Any]) -> str | None:
+    """The sub-category of an error, without what stands before its last dot; None where there is none."""
+    text = told.get("subCategory")
+    found = _SUB_CATEGORY.fullmatch(text) if isinstance(text, str) else None
+    return a_code(found[1] if found else None) if text else None
+
+
 def parsed(content: bytes) -> Any:  # noqa: ANN401 - whatever is in there
     """Read a body as JSON; None where it is none."""
     try:
@@ -82,8 +89,12 @@ def parsed(content: bytes) -> Any:  # noqa: ANN401 - whatever is in there
         return None
 
 
-def told(method: str, url: str, body: object = None) -> str:
-    """Name a request by method, path and correlation id: queries hold ids and addresses, so they stay out."""
-    correlation = body.get("correlationId") if isinstance(body, dict) else None
-    is_shown = isinstance(correlation, str) and _CORRELATION.fullmatch(correlation)
-    return f"{method} {urlsplit(url).path}{f' (correlation {correlation})' if is_shown else ''}"
+def told(method: str, url: str) -> str:
+    """Name a request by method and path: queries hold ids and addresses, so they stay out."""
+    return f"{method} {urlsplit(url).path}"
+
+
+def _correlation(told: Mapping[str, Any]) -> str:
+    """By what HubSpot's support finds a request."""
+    text = told.get("correlationId")
+    return f" (correlation {text})" if isinstance(text, str) and _CORRELATION.fullmatch(text) else ""

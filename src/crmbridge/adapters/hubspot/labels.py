@@ -84,8 +84,8 @@ class Labels:
                     raise
             except Refusal as refusal:
                 refused[name] = refusal.code
-        if lacking:
-            self._forget()
+            finally:
+                self._forget()
         return refused
 
     def _exists(self, name: str) -> bool:

@@ -101,6 +101,14 @@ class Transport:
         self._note(raw)
         return raw
 
+    def rest(self) -> bool:
+        """Wait where HubSpot said that nothing is left of the present ten seconds; give whether it did."""
+        left_s = self._wait_until_s - time.monotonic()
+        if left_s <= 0:
+            return False
+        time.sleep(left_s)
+        return True
+
     def close(self) -> None:
         """Let go of the connections."""
         self._api.rest_client.pool_manager.clear()
@@ -139,7 +147,7 @@ class Transport:
         most = self._options.max_api_calls
         if most is not None and self.calls >= most:
             raise budget_spent(most)
-        time.sleep(max(self._wait_until_s - time.monotonic(), 0))
+        self.rest()
         self.calls += 1
 
     def _note(self, raw: Raw) -> None:

@@ -16,7 +16,8 @@ from crmbridge.adapters.hubspot import batches
 from crmbridge.adapters.hubspot.associations import READ_PER_CALL, Links, Pair, Roles, Types, is_id
 from crmbridge.adapters.hubspot.batches import ARCHIVE_PER_CALL, CREATE_PER_CALL, Input
 from crmbridge.adapters.hubspot.failures import Refusal
-from crmbridge.adapters.hubspot.labels import UNLABELLED, Labels, LabelType
+from crmbridge.adapters.hubspot.labels import CONTACTS, DEALS, UNLABELLED, Labels, LabelType
+from crmbridge.adapters.hubspot.merged import MERGED_AWAY, survivors
 from crmbridge.adapters.hubspot.settle import Answer, Fate, is_as_wanted, receipt, settled_receipts
 from crmbridge.contract import Outcome, Receipt, RoleWrite, verdict
 from crmbridge.errors import CrmBridgeError, CrmUnavailable
@@ -32,6 +33,9 @@ NO_PRIMARY = "NO_PRIMARY_LABEL"
 FULL = "LABEL_CAP_REACHED"
 CROWDED = "CONTACT_CAP_REACHED"
 
+_TAKE_BACKS = 3
+"""How often a label of ours is taken off again until it is gone; to take it off twice harms nobody."""
+
 
 class RoleWriter:
     """Writes, and settles, over one connection."""
@@ -46,7 +50,7 @@ class RoleWriter:
         for wave in _waves(writes):
             try:
                 receipts = _Wave(self._connection, self._roles, something_left=something_left).over(wave)
-            except (CrmUnavailable, Refusal) as error:
+            except CrmBridgeError as error:
                 if not something_left:
                     raise
                 receipts = [_not_sent(write, error) for write in wave]
@@ -66,7 +70,9 @@ class _Wave:
         before: the pairs of the deals looked at so far, as they were.
         judged: writes that need no sending, by key.
         answers: of writes that were sent, or that must not be.
+        put: those of the sent that add something, by pair.
         held: contacts per deal and type, with those about to get one.
+        merged_deals: deals that live on in another.
     """
 
     connection: Connection
@@ -76,7 +82,9 @@ class _Wave:
     judged: dict[str, Outcome] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
     sent: list[RoleWrite] = field(default_factory=list)
+    put: dict[Pair, RoleWrite] = field(default_factory=dict)
     held: Counter[tuple[str, LabelType]] = field(default_factory=Counter)
+    merged_deals: set[str] = field(default_factory=set)
 
     def over(self, writes: Sequence[RoleWrite]) -> list[Receipt]:
         """Look at a thousand deals, send what makes full batches, look at the next; then verify all.
@@ -87,7 +95,7 @@ class _Wave:
         stopped: CrmBridgeError | None = None
         try:
             self._walk(writes)
-        except (CrmUnavailable, Refusal) as error:
+        except CrmBridgeError as error:
             if not self.something_left:
                 raise
             stopped = error
@@ -102,14 +110,17 @@ class _Wave:
             for write in group:
                 if self._is_to_be_sent(write):
                     (puts if write.action == "put" else removes).append(write)
-            puts = self._full(puts, CREATE_PER_CALL, self._add)
-            removes = self._full(removes, ARCHIVE_PER_CALL, self._take_away)
-        self._full(removes, 1, self._take_away)
-        self._full(puts, 1, self._add)
+            puts = self._full(puts, CREATE_PER_CALL, batches.create)
+            removes = self._full(removes, ARCHIVE_PER_CALL, batches.archive)
+        self._full(removes, 1, batches.archive)
+        self._full(puts, 1, batches.create)
 
     def _look(self, writes: Iterable[RoleWrite]) -> None:
         found = self.roles.links(write.opportunity_id for write in writes)
         self.before |= found
+        if self.roles.strangers:
+            silent = [deal_id for deal_id, contacts in found.items() if not contacts and is_id(deal_id)]
+            self.merged_deals |= survivors(self.connection, DEALS, silent).keys()
         for deal_id, contacts in found.items():
             self.held.update((deal_id, kind) for types in contacts.values() for kind in types)
 
@@ -127,6 +138,8 @@ class _Wave:
             return NOT_AN_ID
         if write.action == "remove":
             return None
+        if write.opportunity_id in self.merged_deals:
+            return MERGED_AWAY
         return self._lacking_label(write) or self._reached_cap(write)
 
     def _lacking_label(self, write: RoleWrite) -> str | None:
@@ -154,26 +167,36 @@ class _Wave:
     def _held_by(self, write: RoleWrite) -> Types:
         return self.before[write.opportunity_id].get(write.contact_id, {})
 
-    def _full(
-        self, waiting: list[RoleWrite], size: int, send: Callable[[Sequence[RoleWrite]], Mapping[Pair, Answer]]
-    ) -> list[RoleWrite]:
+    def _full(self, waiting: list[RoleWrite], size: int, send: Callable[..., Mapping[Pair, Answer]]) -> list[RoleWrite]:
         """Send what makes full batches of this size; give what is left."""
         whole = len(waiting) // size * size
         if whole:
-            found = send(waiting[:whole])
+            of_pair = {_pair(write): write for write in waiting[:whole]}
+            found = send(
+                self.connection,
+                [self._input(write) for write in of_pair.values()],
+                lambda inputs: self._still_open([of_pair[one.pair] for one in inputs]),
+            )
             self.something_left = True
-            self.sent += waiting[:whole]
-            self.answers |= {write.key: found[_pair(write)] for write in waiting[:whole]}
+            self.sent += [write for pair, write in of_pair.items() if pair in found]
+            self.put |= {pair: write for pair, write in of_pair.items() if pair in found and write.action == "put"}
+            self.answers |= {of_pair[pair].key: answer for pair, answer in found.items()}
         return waiting[whole:]
 
-    def _add(self, writes: Sequence[RoleWrite]) -> Mapping[Pair, Answer]:
-        return batches.create(self.connection, [self._merged(write) for write in writes])
+    def _still_open(self, writes: Sequence[RoleWrite]) -> list[Input]:
+        """Compare once more, where HubSpot has made us wait: a label that somebody set meanwhile would be written over."""
+        try:
+            self.before |= self._read(writes)
+        except Refusal as refusal:
+            raise CrmUnavailable(refusal.message, hint=refusal.hint) from None
+        outcomes = {write.key: verdict(write, self.roles.state(self.before, _pair(write))) for write in writes}
+        self.judged |= {key: outcome for key, outcome in outcomes.items() if outcome is not None}
+        return [self._input(write) for write in writes if outcomes[write.key] is None]
 
-    def _take_away(self, writes: Sequence[RoleWrite]) -> Mapping[Pair, Answer]:
-        return batches.archive(self.connection, [_pair(write) for write in writes])
-
-    def _merged(self, write: RoleWrite) -> Input:
-        """The types that the pair has, and the new ones."""
+    def _input(self, write: RoleWrite) -> Input:
+        """The pair that goes, or the types that a pair has and the new ones."""
+        if write.action == "remove":
+            return Input(_pair(write))
         return Input(_pair(write), tuple(sorted({*self._held_by(write), *_types(write, self.roles.labels)})))
 
     def _verified(self) -> Links:
@@ -186,6 +209,8 @@ class _Wave:
             # It was sent: whoever settles reads back.
             self.answers |= {write.key: Answer(Fate.OPEN, f"UNVERIFIED_{type(error).__name__}") for write in self.sent}
             return self.before
+        with suppress(CrmBridgeError):  # then it stays unknown what became of them
+            after = self._put_right(self._strayed(after), after)
         for wrong in (self._beside_others(after), self._earlier_primaries(after)):
             with suppress(CrmBridgeError):  # then both stay, and the receipt says so
                 after = self._without(wrong, after)
@@ -195,10 +220,56 @@ class _Wave:
         return self.roles.links(write.opportunity_id for write in writes)
 
     def _without(self, wrong: Sequence[Input], links: Links) -> Links:
-        if not wrong:
-            return links
-        batches.archive_labels(self.connection, wrong)
-        return links | self.roles.links(one.pair[0] for one in wrong)
+        for _ in range(_TAKE_BACKS):
+            wrong = [one for one in wrong if links[one.pair[0]].get(one.pair[1], {}).keys() & set(one.types)]
+            if not wrong:
+                break
+            batches.archive_labels(self.connection, wrong)
+            links = links | self.roles.links(one.pair[0] for one in wrong)
+        return links
+
+    def _strayed(self, after: Links) -> dict[Pair, RoleWrite]:
+        """Writes that are not where they should be, by the pair of the survivor that they landed on."""
+        lost = [write for write in self.put.values() if self._may_have_strayed(write, after)]
+        if not lost:
+            return {}
+        living = survivors(self.connection, CONTACTS, [write.contact_id for write in lost])
+        return {(write.opportunity_id, living[write.contact_id]): write for write in lost if write.contact_id in living}
+
+    def _may_have_strayed(self, write: RoleWrite, after: Links) -> bool:
+        """Whether a pair is not there, and was passed over in silence, or another one of its deal has got what is its."""
+        deal_id, answer = write.opportunity_id, self.answers[write.key]
+        if write.contact_id in after[deal_id] or answer.fate is Fate.REFUSED:
+            return False
+        asked = set(_types(write, self.roles.labels))
+        return answer.code == batches.NO_RESULT or any(
+            asked <= types.keys() and types.keys() != self._due((deal_id, contact_id))
+            for contact_id, types in after[deal_id].items()
+        )
+
+    def _put_right(self, strayed: Mapping[Pair, RoleWrite], after: Links) -> Links:
+        """Give the survivors back what they had; the writes themselves are refused."""
+        if not strayed:
+            return after
+        due = {pair: self._due(pair) for pair in strayed}
+        theirs = {pair: after[pair[0]].get(pair[1], {}).keys() - self._wrong(strayed[pair], due[pair]) for pair in strayed}
+        lost = [Input(pair, tuple(sorted({*due[pair], *theirs[pair]}))) for pair in strayed if due[pair] - theirs[pair]]
+        batches.create(self.connection, lost)
+        batches.archive(self.connection, [Input(pair) for pair in strayed if not due[pair] | theirs[pair]])
+        self.answers |= {write.key: Answer(Fate.REFUSED, MERGED_AWAY) for write in strayed.values()}
+        wrong = {pair: self._wrong(write, due[pair]) - {UNLABELLED} for pair, write in strayed.items()}
+        after = after | self.roles.links(deal_id for deal_id, _ in strayed)
+        return self._without([Input(pair, tuple(sorted(types))) for pair, types in wrong.items()], after)
+
+    def _due(self, pair: Pair) -> set[LabelType]:
+        """What a pair should have: what it had, and what this wave has given it under its own id."""
+        own = self.put.get(pair)
+        given = (UNLABELLED, *_types(own, self.roles.labels)) if own else ()
+        return {*self.before[pair[0]].get(pair[1], {}), *given}
+
+    def _wrong(self, write: RoleWrite, due: set[LabelType]) -> set[LabelType]:
+        """What a strayed write has brought to a pair that should not have it."""
+        return {UNLABELLED, *_types(write, self.roles.labels)} - due
 
     def _beside_others(self, after: Links) -> list[Input]:
         """Our labels, where somebody labelled the same pair in the same moment: theirs stay."""
