@@ -123,7 +123,8 @@ def crowd():
     connection.close()
 
 
-def test_a_hundred_thousand_touches_on_one_opportunity(crowd):
+def test_a_hundred_thousand_touches_on_one_opportunity(crowd, monkeypatch):
+    monkeypatch.setattr("crmbridge.attribution.attribute.LEAST_JOURNEYS", 0)
     connection, frames = crowd
     models = [model for model in PRESETS.values() if model.strategy is not Strategy.MARKOV]
     found = attribute(

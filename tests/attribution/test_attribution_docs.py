@@ -74,8 +74,9 @@ def test_anchors():
     assert list(rows_under(MODELS, "anchor")) == [str(anchor) for anchor in Anchor]
 
 
-def test_the_least_that_markov_needs():
+def test_the_least_that_markov_and_shapley_need():
     assert f"at least {LEAST_JOURNEYS} won and {LEAST_JOURNEYS} lost" in MODELS
+    assert f"`shapley` takes part where at least {LEAST_JOURNEYS} won ones" in MODELS
     assert "**Neither is causal.**" in MODELS
 
 

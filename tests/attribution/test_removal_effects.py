@@ -149,6 +149,14 @@ def test_too_few_journeys_leave_markov_out_and_say_why():
     assert few.skipped_models == {"markov": "needs 30 won and 30 lost opportunities with touches; there are 30 and 29"}
 
 
+def test_too_few_won_ones_leave_shapley_out_too():
+    few = resolved(journeys_of_deals(LEAST_JOURNEYS - 1, 90), models=("shapley", "linear"))
+    assert [model.name for model in few.models] == ["linear"]
+    assert few.skipped_models == {"shapley": "needs 30 won opportunities with touches; there are 29"}
+    enough = resolved(journeys_of_deals(LEAST_JOURNEYS, 0), models=("shapley", "linear"))
+    assert enough.skipped_models == {}
+
+
 def test_enough_journeys_let_markov_take_part():
     found = resolved(journeys_of_deals(LEAST_JOURNEYS, LEAST_JOURNEYS), models=("linear", "markov"))
     assert found.skipped_models == {}

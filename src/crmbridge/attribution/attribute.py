@@ -210,16 +210,22 @@ def _fit(
         SEMI JOIN {scenario.touches} USING (path_key)"""
     ).fetchall()
     won, lost = rows[0]
-    if min(won, lost) >= LEAST_JOURNEYS:
-        return list(models), {}
-    reason = f"needs {LEAST_JOURNEYS} won and {LEAST_JOURNEYS} lost opportunities with touches; there are {won:,} and {lost:,}"
-    skipped = {model.name: reason for model in models if model.strategy is Strategy.MARKOV}
+    skipped = {model.name: why for model in models if (why := _too_little(model, won, lost))}
     taken = [model for model in models if model.name not in skipped]
     if not taken:
-        raise SettingsError(
-            f"no attribution model is left: {models[0].name} {reason}", hint="name another beside it, such as linear"
-        )
+        name, why = next(iter(skipped.items()))
+        raise SettingsError(f"no attribution model is left: {name} {why}", hint="name another beside it, such as linear")
     return taken, skipped
+
+
+def _too_little(model: Model, won: int, lost: int) -> str | None:
+    """Why so few opportunities are not enough for a model; None where they are."""
+    if model.strategy is Strategy.MARKOV and min(won, lost) < LEAST_JOURNEYS:
+        asked = f"{LEAST_JOURNEYS} won and {LEAST_JOURNEYS} lost opportunities with touches"
+        return f"needs {asked}; there are {won:,} and {lost:,}"
+    if model.strategy is Strategy.SHAPLEY and won < LEAST_JOURNEYS:
+        return f"needs {LEAST_JOURNEYS} won opportunities with touches; there are {won:,}"
+    return None
 
 
 def _parts(connection: duckdb.DuckDBPyConnection, models: Sequence[Model], scenario: Scenario) -> dict[str, str]:

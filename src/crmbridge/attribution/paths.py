@@ -37,6 +37,8 @@ _MOST_MINOR = 10**17
 _MOST_DIGITS = 9
 _MOST_WHOLE = 1 << 62
 _MICROSECONDS = 10**6
+_LEARNING = {Strategy.MARKOV, Strategy.SHAPLEY}
+"""They speak of all paths together; of a handful they say nothing."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class Paths:
         Args:
             models: names of `crmbridge.attribution.models.PRESETS`, or models of your own. Paths know no creation of leads or
                 opportunities: those anchors are missing. The close is the end of the path.
-            least_journeys: a Markov chain is refused on fewer conversions.
+            least_journeys: Markov chains and Shapley values are refused on fewer conversions.
 
         Returns:
             `channel`, sorted, and a decimal column for every model, each with the sum of all values.
@@ -177,10 +179,12 @@ class Paths:
         """Parts of minor units by a channel's number, to be summed up."""
         if model.strategy is Strategy.ANCHORS:
             return _by_anchors(model, self._classes)
+        if model.strategy in _LEARNING:
+            self._check_enough(model, least_journeys)
         if model.strategy is Strategy.SHAPLEY:
             return ((number, total * _FINE // size) for number, size, total in self._sets)
         if model.strategy is Strategy.MARKOV:
-            return self._by_removal(model, least_journeys)
+            return self._by_removal(model)
         if model.strategy is Strategy.DECAY and not self._is_time:
             raise DataError("time decay needs moments or dates as the order of touches, not positions")
         return self._by_touch(model)
@@ -227,10 +231,14 @@ class Paths:
         }
         return {"touches": pa.table(touches), "paths": pa.table(valued)}
 
-    def _by_removal(self, model: Model, least_journeys: int) -> Iterable[tuple[int, int]]:
-        converted, channels = int(self._conversions.sum()), len(self.channels)
-        if converted < max(least_journeys, 1):
-            raise DataError(f"a Markov chain needs {max(least_journeys, 1)} conversions; there are {converted:,}")
+    def _check_enough(self, model: Model, least_journeys: int) -> None:
+        # Without any conversion a chain has nothing to lose, and no shares.
+        converted, least = int(self._conversions.sum()), max(least_journeys, int(model.strategy is Strategy.MARKOV))
+        if converted < least:
+            raise DataError(f"the model {model.name!r} needs {least:,} conversions; there are {converted:,}")
+
+    def _by_removal(self, model: Model) -> Iterable[tuple[int, int]]:
+        channels = len(self.channels)
         check_order(model.order, channels=channels)
         passed = self._conversions + self._nulls
         flow = self._sequences.flow(channels, model.order, passed=passed, converted=self._conversions)
