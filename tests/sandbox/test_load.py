@@ -1,6 +1,7 @@
 """The canonical world as Salesforce objects, and the ids it gets."""
 
-from datetime import UTC, datetime
+from collections import OrderedDict
+from datetime import UTC, date, datetime
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,9 +13,9 @@ from crmbridge.model import Entity
 from crmbridge.testing import worlds
 from crmbridge.testing.sandbox import SalesforceSandbox, Switches
 from crmbridge.testing.sandbox.crowd import crowd_tables
-from crmbridge.testing.sandbox.salesforce import ids
+from crmbridge.testing.sandbox.salesforce import ids, ready
 from crmbridge.testing.sandbox.salesforce.load import tables_of
-from crmbridge.testing.sandbox.salesforce.switches import Currencies, Emails, PersonAccounts, SharedActivities
+from crmbridge.testing.sandbox.salesforce.switches import Currencies, Emails, PersonAccounts, SecondRow, SharedActivities
 
 
 @pytest.mark.parametrize("known", ["0017e00001W4GYRAA3", "0037e00001WZ30qAAD", "0067e00000K8i71AAB", "0012300000bVTq1AAG"])
@@ -143,3 +144,63 @@ def test_nothing_is_served_before_start():
     with pytest.raises(RuntimeError, match="not running"):
         _ = sandbox.url
     sandbox.stop()
+
+
+def test_orgs_that_begin_alike_go_their_own_ways(serve):
+    one, other = serve(), serve()
+    gone = one.sandbox.sf_id(Entity.CONTACT, "contact-1")
+    one.sandbox.delete("Contact", gone)
+    made = other.sandbox.insert("Contact", LastName="Wren")
+    assert gone not in {row["Id"] for row in one.records("SELECT Id FROM Contact")}
+    assert {gone, made} <= {row["Id"] for row in other.records("SELECT Id FROM Contact")}
+    one.sandbox.stop()
+    third = serve()
+    assert {row["Id"] for row in third.records("SELECT Id FROM Contact")} == {
+        row["Id"] for row in other.records("SELECT Id FROM Contact")
+    } - {made}
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"person_accounts": PersonAccounts.ON},
+        {"shared_activities": SharedActivities.OFF},
+        {"emails": Emails.TASKS},
+        {"currencies": Currencies.SINGLE},
+        {"archived_before": date(2030, 1, 1)},
+        {"custom_fields": {"Contact": ("Extra__c string(9) cu",)}},
+        {"corporate_currency": "EUR"},
+        {"time_zone": "Asia/Tokyo"},
+    ],
+    ids=str,
+)
+def test_an_org_of_another_kind_is_loaded_by_itself(switches):
+    names = [ready._name(Switches(**given), tables_of(worlds.small())) for given in ({}, switches)]
+    assert names[0] != names[1]
+
+
+def test_what_loading_does_not_ask_makes_no_other_org():
+    later = {"hidden": frozenset({"Lead"}), "daily_calls": 7, "job_polls": 0, "second_row": SecondRow.PRIMARY}
+    names = [ready._name(Switches(**given), tables_of(worlds.small())) for given in ({}, later)]
+    assert names[0] == names[1]
+
+
+def test_another_world_is_another_org():
+    names = {ready._name(Switches(), tables_of(world)) for world in (worlds.small(), worlds.empty(), worlds.graves())}
+    assert len(names) == 3
+
+
+def test_the_orgs_own_records_are_as_old_as_the_org():
+    for year in (2033, 2031):
+        with SalesforceSandbox(worlds.small(), clock=lambda year=year: datetime(year, 1, 1, tzinfo=UTC)) as org:
+            assert {row["SystemModstamp"].year for row in org.rows("Organization")} == {year}
+            assert year in {row["SystemModstamp"].year for row in org.rows("CurrencyType")}
+
+
+def test_only_so_many_worlds_are_kept(monkeypatch):
+    monkeypatch.setattr(ready, "_kept", OrderedDict())
+    monkeypatch.setattr(ready, "_MOST_KEPT", 1)
+    with SalesforceSandbox(worlds.small()) as first, SalesforceSandbox(worlds.graves()) as second:
+        assert len(ready._kept) == 1
+        assert len(first.rows("Contact")) == 5
+        assert len(second.rows("Contact")) == 7

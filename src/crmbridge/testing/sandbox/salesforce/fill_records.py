@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from crmbridge.model import Entity
 from crmbridge.testing.sandbox.salesforce import ids
 from crmbridge.testing.sandbox.salesforce.filling import NO_CREATION, Filler, merged_stamps, stamps
 from crmbridge.testing.sandbox.salesforce.switches import PersonAccounts
+
+if TYPE_CHECKING:
+    from crmbridge.testing.sandbox.salesforce.store import Store
 
 _DATED = "valid_from IS NOT NULL OR valid_until IS NOT NULL"
 RATE_KINDS = f"""
@@ -189,8 +194,7 @@ def _complete_currencies(filler: Filler, base: str) -> None:
     filler.connection.execute(
         f"""INSERT INTO "CurrencyType" BY NAME SELECT sf_id AS "Id", iso AS "IsoCode", true AS "IsActive", 2 AS "DecimalPlaces",
         iso = '{base}' AS "IsCorporate", coalesce(CASE WHEN iso <> '{base}' THEN (SELECT arg_max("ConversionRate", "StartDate")
-        FROM "DatedConversionRate" d WHERE d."IsoCode" = iso) END, 1) AS "ConversionRate", ? AS "SystemModstamp" FROM ({made})""",
-        [filler.store.now()],
+        FROM "DatedConversionRate" d WHERE d."IsoCode" = iso) END, 1) AS "ConversionRate" FROM ({made})"""
     )
 
 
@@ -211,13 +215,18 @@ def extras(filler: Filler) -> None:
                 "InstanceName": "SBX1",
                 "IsSandbox": True,
                 "FiscalYearStartMonth": 1,
-                "CreatedDate": filler.store.now(),
-                "SystemModstamp": filler.store.now(),
             }
         ],
     )
     if filler.store.switches.person_accounts is PersonAccounts.ON:
         _make_person_accounts(filler)
+
+
+def date_own(store: Store) -> None:
+    """Date what the org has added itself: its own record, and the currencies that no rate names."""
+    now = store.now()
+    store.connection.execute('UPDATE "Organization" SET "CreatedDate" = ?, "SystemModstamp" = ?', [now, now])
+    store.connection.execute('UPDATE "CurrencyType" SET "SystemModstamp" = ? WHERE "SystemModstamp" IS NULL', [now])
 
 
 def _make_person_accounts(filler: Filler) -> None:

@@ -10,11 +10,11 @@ from crmbridge.model import Entity
 from crmbridge.testing.sandbox.salesforce import merging
 from crmbridge.testing.sandbox.salesforce.app import App, Usage, compressed
 from crmbridge.testing.sandbox.salesforce.faults import Faults, RowFaults
-from crmbridge.testing.sandbox.salesforce.load import load, lookup_names, tables_of
+from crmbridge.testing.sandbox.salesforce.load import lookup_names, tables_of
 from crmbridge.testing.sandbox.salesforce.login import Credentials, Logins
+from crmbridge.testing.sandbox.salesforce.ready import filled
 from crmbridge.testing.sandbox.salesforce.rest import Rest
 from crmbridge.testing.sandbox.salesforce.schema import Schema
-from crmbridge.testing.sandbox.salesforce.store import Store
 from crmbridge.testing.sandbox.salesforce.switches import Switches
 from crmbridge.testing.sandbox.server import LoopbackServer
 
@@ -61,8 +61,7 @@ class SalesforceSandbox:
         tables = tables_of(world or {})
         self.lookup_fields = lookup_names(tables)
         schema = Schema(self.switches, tuple(self.lookup_fields.values()))
-        self.store = Store(schema, self.switches, self._now)
-        load(self.store, tables, self.lookup_fields)
+        self.store = filled(schema, self.switches, self._now, tables, self.lookup_fields)
         self._usage = Usage(self.switches.daily_calls)
         self._logins = Logins(self.credentials)
         self.rest = Rest(self.store, self.row_faults, lambda: (self._usage.used, self._usage.most))

@@ -6,7 +6,6 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 
 from crmbridge.testing.sandbox.salesforce import ids, soql
@@ -15,6 +14,8 @@ from crmbridge.testing.sandbox.salesforce.compile import as_json, compile_query
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
+
+    import duckdb
 
     from crmbridge.testing.sandbox.salesforce.compile import Compiled, Scope
     from crmbridge.testing.sandbox.salesforce.schema import Schema, SObject
@@ -28,23 +29,36 @@ class Store:
         schema: the objects that exist.
         switches: what the user cannot see.
         now: naive UTC, whole seconds.
+        connection: to an empty database, or to one that has the tables already.
     """
 
-    def __init__(self, schema: Schema, switches: Switches, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, schema: Schema, switches: Switches, now: Callable[[], datetime], connection: duckdb.DuckDBPyConnection
+    ) -> None:
         self.schema = schema
         self.switches = switches
         self.now = now
         self.lock = threading.RLock()
-        self.connection = duckdb.connect(":memory:")
+        self.connection = connection
+        self._is_open = True
         self._made = 0
+
+    def create_tables(self) -> None:
+        """Make room for every object."""
         self.connection.execute("CREATE TABLE deletions (object VARCHAR, id VARCHAR, deleted TIMESTAMP)")
-        for sobject in schema.stored.values():
+        for sobject in self.schema.stored.values():
             columns = ", ".join(f'"{field.name}" {field.sql_type}' for field in sobject.fields)
             self.connection.execute(f'CREATE TABLE "{sobject.name}" ({columns})')
 
     def close(self) -> None:
-        """Forget everything."""
+        """Forget everything; may be called twice."""
         with self.lock:
+            if not self._is_open:
+                return
+            self._is_open = False
+            ((name,),) = self.rows("SELECT current_catalog()")
+            if name != "memory":  # one of several databases beside each other
+                self.connection.execute(f"USE memory; DETACH {name}")
             self.connection.close()
 
     def new_id(self, prefix: str) -> str:
