@@ -1,15 +1,19 @@
 """What is read from organisations of many kinds, and what a missing object, field or permission does."""
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from orgs import QUICK, crm_id, open_adapter
 
 from crmbridge.adapters.salesforce import SalesforceAdapter, SalesforceOptions, transport
 from crmbridge.errors import CrmRefused, CrmUnavailable, DataError, DeletionsUnknown, LimitReached
-from crmbridge.model import Entity
+from crmbridge.model import Entity, ExchangeRate
 from crmbridge.testing.sandbox import Fault, SalesforceSandbox, Switches, Trouble
+from crmbridge.testing.sandbox.salesforce import rest
+from crmbridge.testing.sandbox.salesforce.schema import Schema
 from crmbridge.testing.sandbox.salesforce.switches import Currencies, Emails, PersonAccounts, SharedActivities
+from crmbridge.testing.sandbox.salesforce.wire import Refusal
 from crmbridge.testing.worlds import crowded, empty, small
 
 HOUR = timedelta(hours=1)
@@ -133,6 +137,35 @@ def test_one_currency_is_the_one_named(org, opened):
     assert told == {(True, None), (False, "EUR")}
 
 
+def rate(identifier, currency, value, start=None, end=None):
+    return ExchangeRate(
+        id=crm_id(Entity.EXCHANGE_RATE, identifier),
+        currency=currency,
+        base_currency="USD",
+        rate=Decimal(value),
+        valid_from=start,
+        valid_until=end,
+    )
+
+
+RATES = [
+    rate("static-1", "EUR", "0.9"),
+    rate("static-2", "GBP", "0.8"),
+    rate("dated-1", "EUR", "0.91", None, date(2024, 1, 1)),
+    rate("dated-2", "EUR", "0.95", date(2024, 1, 1)),
+]
+
+
+@with_org({**small(), Entity.EXCHANGE_RATE: RATES})
+def test_dated_rates_replace_todays(org, opened):
+    told = {
+        (row["currency"], str(row["rate"].normalize()), row["valid_from"], row["valid_until"])
+        for row in read(opened(), Entity.EXCHANGE_RATE).values()
+    }
+    turn = date(2024, 1, 1)
+    assert told == {("EUR", "0.91", None, turn), ("EUR", "0.95", turn, None), ("GBP", "0.8", None, None)}
+
+
 @with_org(person_accounts=PersonAccounts.ON)
 def test_person_accounts_are_contacts_with_an_account(org, opened):
     adapter = opened()
@@ -170,9 +203,87 @@ def test_what_cannot_be_seen_is_left_out_by_name(org, opened):
 
 @with_org(hidden=frozenset({"OpportunityContactRole"}))
 def test_what_is_essential_stops_it(org, opened):
-    with pytest.raises(CrmRefused, match="contact_role"):
+    with pytest.raises(CrmRefused, match="cannot read OpportunityContactRole"):
         _ = opened().capabilities
     assert not opened().check().ok
+
+
+@with_org(hidden=frozenset({"Opportunity.IsWon"}))
+def test_an_essential_field_stops_it_by_its_name(org, opened):
+    with pytest.raises(CrmRefused, match=r"cannot read Opportunity\.IsWon"):
+        _ = opened().capabilities
+    assert {check.name: check.detail for check in opened().check().checks}["opportunity"] == "no field Opportunity.IsWon"
+
+
+@pytest.fixture(scope="module")
+def shared_org():
+    with SalesforceSandbox(small()) as sandbox:
+        yield sandbox
+
+
+SEEN_IN = {
+    "Event": "activity",
+    "Task.CompletedDateTime": "activity",
+    "Event.StartDateTime": "activity",
+    "TaskRelation": "activity_participant",
+    "TaskRelation.RelationId": "activity_participant",
+    "EventRelation.EventId": "activity_participant",
+    "EventRelation.RelationId": "activity_participant",
+    "EmailMessageRelation": "activity_participant",
+    "EmailMessageRelation.RelationAddress": "activity_participant",
+    "DatedConversionRate": "exchange_rate",
+    "DatedConversionRate.StartDate": "exchange_rate",
+    "AccountContactRelation.IsActive": "account_contact_relation",
+}
+
+
+def reads_everything(adapter):
+    """Every entity that it says it has, whole and changed; how many records of each."""
+    told = {entity: len(read(adapter, entity)) for entity in sorted(adapter.capabilities.entities)}
+    for entity in told:
+        list(adapter.read(entity, since=datetime.now(UTC) - HOUR))
+    return told
+
+
+@pytest.mark.parametrize("hidden", SEEN_IN)
+def test_whatever_is_missing_is_named_and_the_rest_is_read(shared_org, monkeypatch, hidden):
+    shown = Schema(Switches(hidden=frozenset({hidden})), tuple(shared_org.lookup_fields.values()))
+    monkeypatch.setattr(shared_org.store, "schema", shown)
+    adapter = adapter_on(shared_org)
+    check = {check.name: check for check in adapter.check().checks}[SEEN_IN[hidden]]
+    told = reads_everything(adapter)
+    adapter.close()
+    named = check.detail.partition("; without ")[2].split(", ")
+    assert hidden in named or (hidden.partition(".")[2] or hidden) in named
+    assert told.keys() >= {Entity.ACTIVITY, Entity.ACTIVITY_PARTICIPANT, Entity.EXCHANGE_RATE, Entity.USER}
+
+
+@pytest.mark.parametrize(
+    ("hidden", "given", "entity", "lacking"),
+    [
+        ("UserRole", {"team_field": "UserRole.Name"}, "user", "UserRole.Name"),
+        ("UserRole.Name", {"team_field": "UserRole.Name"}, "user", "UserRole.Name"),
+        ("RecordType", {}, "opportunity", "RecordType.Name"),
+        ("EmailMessage", {}, "activity_participant", "EmailMessageRelation.EmailMessage.ActivityId"),
+    ],
+)
+def test_what_lies_behind_a_lookup_may_be_missing_too(shared_org, monkeypatch, hidden, given, entity, lacking):
+    shown = Schema(Switches(hidden=frozenset({hidden})), tuple(shared_org.lookup_fields.values()))
+    monkeypatch.setattr(shared_org.store, "schema", shown)
+    adapter = adapter_on(shared_org, **given)
+    detail = {check.name: check.detail for check in adapter.check().checks}[entity]
+    told = reads_everything(adapter)
+    adapter.close()
+    assert detail.endswith(f"; without {lacking}")
+    assert told[Entity.USER] == 2
+
+
+def test_without_a_corporate_currency_there_are_no_rates(shared_org, monkeypatch):
+    shown = Schema(Switches(hidden=frozenset({"CurrencyType.IsCorporate"})), tuple(shared_org.lookup_fields.values()))
+    monkeypatch.setattr(shared_org.store, "schema", shown)
+    adapter = adapter_on(shared_org)
+    assert Entity.EXCHANGE_RATE not in adapter.capabilities.entities
+    adapter.close()
 
 
 @with_org(read_only=frozenset({"OpportunityContactRole"}))
@@ -262,6 +373,20 @@ def test_deletions_of_long_ago_are_not_known(org, opened):
         list(opened().read_deleted(Entity.CONTACT, since=datetime.now(UTC) - timedelta(days=16)))
 
 
+def test_an_organisation_whose_clock_is_ahead_may_know_less():
+    with SalesforceSandbox(small(), clock=lambda: datetime.now(UTC) + 2 * HOUR) as ahead:
+        adapter = adapter_on(ahead)
+        with pytest.raises(DeletionsUnknown, match="INVALID_REPLICATION_DATE"):
+            list(adapter.read_deleted(Entity.CONTACT, since=datetime.now(UTC) - timedelta(days=15) + HOUR))
+        adapter.close()
+
+
+def test_who_may_not_ask_what_was_deleted_is_refused(org, opened, monkeypatch):
+    monkeypatch.setattr(rest.Rest, "find", refusing("/deleted", rest.Rest.find))
+    with pytest.raises(CrmRefused, match="INSUFFICIENT_ACCESS"):
+        list(opened().read_deleted(Entity.CONTACT, since=datetime.now(UTC) - HOUR))
+
+
 def test_a_cleared_lookup_is_a_deletion(org, opened):
     name = org.lookup_fields["signer"]
     opportunity = org.sf_id(Entity.OPPORTUNITY, "opportunity-1")
@@ -305,6 +430,47 @@ def test_the_check_tells_what_is_left_and_what_a_pull_costs(org, opened):
     for entity in sorted(fresh.capabilities.entities):
         read(fresh, entity)
     assert org.calls_used - before == promised
+
+
+@with_org(shared_activities=SharedActivities.OFF)
+def test_the_check_tells_what_a_quiet_night_costs(org, opened):
+    given = {"contact_lookup_fields": tuple(org.lookup_fields.values())}
+    cost = {check.name: check.detail for check in opened(**given).check().checks}["cost"]
+    fresh, before = opened(**given), org.calls_used
+    for entity in sorted(fresh.capabilities.entities):
+        if entity in fresh.capabilities.deletions:
+            assert list(fresh.read_deleted(entity, since=datetime.now(UTC) + HOUR)) == []
+        list(fresh.read(entity, since=datetime.now(UTC) + HOUR))
+    assert f"a nightly one {org.calls_used - before}, and one for every 2,000 changes" in cost
+
+
+def test_a_budget_that_no_pull_can_keep_fails_the_check(org, opened):
+    checks = {check.name: check.status for check in opened(max_api_calls=12).check().checks}
+    assert (checks["cost"], checks["daily limit"]) == ("failed", "ok")
+
+
+def test_the_daily_limit_is_asked_for_where_no_answer_tells_it(org, opened, monkeypatch):
+    monkeypatch.setattr(transport.Transport, "_note_usage", lambda *_: None)
+    checks = {check.name: check for check in opened().check().checks}
+    assert "of 15,000 API calls left" in checks["daily limit"].detail
+    assert org.calls["limits"] == 1
+
+
+def test_what_this_user_may_not_see_of_limits_and_sizes_is_told(org, opened, monkeypatch):
+    monkeypatch.setattr(transport.Transport, "_note_usage", lambda *_: None)
+    monkeypatch.setattr(rest.Rest, "find", refusing("/limits", rest.Rest.find))
+    checks = {check.name: check for check in opened().check().checks}
+    assert [checks[name].status for name in ("daily limit", "cost")] == ["warning", "warning"]
+    assert checks["cost"].detail.startswith("a full pull: unknown")
+
+
+def refusing(part, find):
+    def found(self, method, path):
+        if part in path:
+            raise Refusal("INSUFFICIENT_ACCESS", "no", 403)
+        return find(self, method, path)
+
+    return found
 
 
 def test_nobody_there(monkeypatch):

@@ -1,5 +1,6 @@
 """The transport over real HTTP: what is asked again, what never is, budgets, renewal, addresses."""
 
+import gzip
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -181,6 +182,12 @@ def test_the_usage_is_read():
     with serving(ok(**{"Sforce-Limit-Info": "api-usage=18/5000"})) as (_, session, one_way):
         session.get(f"https://x{DATA}/limits")
     assert one_way.usage == (18, 5000)
+
+
+def test_answers_are_asked_for_packed_and_unpacked():
+    with serving(ok(gzip.compress(b'{"a":1}'), **{"Content-Encoding": "gzip"})) as (server, session, _):
+        assert session.get(f"https://x{DATA}/limits").json() == {"a": 1}
+    assert server.seen[0][2]["Accept-Encoding"] == "gzip"
 
 
 def test_waiting_is_bounded():

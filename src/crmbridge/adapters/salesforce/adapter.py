@@ -8,7 +8,7 @@ from crmbridge.adapters.salesforce import deletions, rates
 from crmbridge.adapters.salesforce.connection import Connection
 from crmbridge.adapters.salesforce.describe import Organisation, describe
 from crmbridge.adapters.salesforce.health import examine
-from crmbridge.adapters.salesforce.mapping import OBJECTS, STAMP, Source, Sources, sources
+from crmbridge.adapters.salesforce.mapping import OBJECTS, PARENTS, STAMP, Source, Sources, sources
 from crmbridge.adapters.salesforce.options import SalesforceOptions
 from crmbridge.adapters.salesforce.provenance import usable
 from crmbridge.adapters.salesforce.reader import Reader
@@ -138,7 +138,7 @@ class SalesforceAdapter:
 
     def _org(self) -> Organisation:
         if self._organisation is None:
-            self._organisation = describe(self.connection, OBJECTS)
+            self._organisation = describe(self.connection, OBJECTS, PARENTS)
         return self._organisation
 
     def _known(self) -> Sources:
@@ -149,7 +149,7 @@ class SalesforceAdapter:
         """
         if self._sources is None:
             known = sources(self._org(), self._options)
-            lacking = sorted(ESSENTIAL - known.by_entity.keys())
+            lacking = [missing for entity in sorted(ESSENTIAL - known.by_entity.keys()) for missing in known.missing[entity]]
             if lacking:
                 raise CrmRefused(
                     f"this user cannot read {', '.join(lacking)} in Salesforce",

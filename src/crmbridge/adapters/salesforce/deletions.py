@@ -21,7 +21,7 @@ LOG_DAYS = 15
 """How far back Salesforce tells what was deleted; its log may be purged sooner."""
 
 _HINT = "read that entity in full"
-_LIMIT = "EXCEEDED_ID_LIMIT"
+_NO_ENTRY = (401, 403)
 _MARGIN = timedelta(minutes=2)
 
 
@@ -56,9 +56,11 @@ def _log(connection: Connection, name: str, since: datetime, now: datetime) -> I
     try:
         answer = connection.get(f"sobjects/{name}/deleted/?start={start}&end={end_text}")
     except Refusal as refusal:
-        if refusal.code == _LIMIT:
-            raise DeletionsUnknown(f"more {name} records were deleted than Salesforce tells of", hint=_HINT) from None
-        raise
+        if refusal.status in _NO_ENTRY:
+            raise
+        # Too many (EXCEEDED_ID_LIMIT), or longer ago than this organisation keeps them (INVALID_REPLICATION_DATE).
+        told = f"Salesforce does not tell which {name} records were deleted since {since:%Y-%m-%d}: {refusal.code}"
+        raise DeletionsUnknown(told, hint=_HINT) from None
     if _moment(answer["earliestDateAvailable"]) > since.replace(second=0, microsecond=0):
         raise DeletionsUnknown(f"Salesforce's log of deleted {name} records was purged since {since:%Y-%m-%d}", hint=_HINT)
     for item in answer["deletedRecords"]:

@@ -9,7 +9,7 @@ from crmbridge.adapters.salesforce.connection import translated
 from crmbridge.adapters.salesforce.failures import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from crmbridge.adapters.salesforce.connection import Connection
 
@@ -28,6 +28,7 @@ class ObjectFacts:
         flags: createable, updateable, deletable, queryable, replicateable ... of the object.
         changeable: the fields that may be set on create.
         lengths: of text fields, in characters, by API name.
+        parents: the fields of objects that are looked into from here, such as RecordType; none where it may not be seen.
     """
 
     name: str
@@ -36,11 +37,14 @@ class ObjectFacts:
     flags: Mapping[str, bool] = field(default_factory=dict)
     changeable: frozenset[str] = frozenset()
     lengths: Mapping[str, int] = field(default_factory=dict)
+    parents: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def has(self, path: str) -> bool:
-        """Whether a field can be selected; `RecordType.Name` where the lookup RecordTypeId can."""
-        parent, dot, _ = path.partition(".")
-        return (_lookup_of(parent) if dot else path) in self.fields
+        """Whether a field can be selected; `RecordType.Name` where the lookup RecordTypeId can, and the name behind it."""
+        parent, dot, child = path.partition(".")
+        if not dot:
+            return path in self.fields
+        return _lookup_of(parent) in self.fields and child in self.parents.get(parent, (child,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +57,33 @@ class Organisation:
         """Whether an object is there and may be read."""
         return name in self.objects and self.objects[name].flags.get("queryable", True)
 
+    def lacks(self, name: str, paths: Iterable[str]) -> tuple[str, ...]:
+        """What of an object is not there, or not shown: the object itself, or fields of it as `Contact.Title`."""
+        if not self.has(name):
+            return (name,)
+        return tuple(f"{name}.{path}" for path in paths if not self.objects[name].has(path))
 
-def describe(connection: Connection, names: tuple[str, ...]) -> Organisation:
+
+def describe(connection: Connection, names: tuple[str, ...], parents: tuple[str, ...]) -> Organisation:
     """Describe objects in one call; those that are not there, or may not be seen, are left out.
+
+    Args:
+        connection: whose user is asked about.
+        names: what is read.
+        parents: what is only looked into from those.
 
     Raises:
         CrmRefused, CrmUnavailable: see `Connection`.
     """
     bodies: dict[str, Any] = {}
-    for start in range(0, len(names), _PER_COMPOSITE):
-        bodies |= _described(connection, names[start : start + _PER_COMPOSITE])
-    return Organisation({name: facts(body) for name, body in bodies.items()})
+    asked = (*names, *parents)
+    for start in range(0, len(asked), _PER_COMPOSITE):
+        bodies |= _described(connection, asked[start : start + _PER_COMPOSITE])
+    shown = {name: frozenset(item["name"] for item in bodies.get(name, {}).get("fields", ())) for name in parents}
+    return Organisation({name: facts(body, shown) for name, body in bodies.items() if name in names})
 
 
-def facts(body: Mapping[str, Any]) -> ObjectFacts:
+def facts(body: Mapping[str, Any], parents: Mapping[str, frozenset[str]]) -> ObjectFacts:
     """Read one describe."""
     fields = body["fields"]
     return ObjectFacts(
@@ -76,6 +93,7 @@ def facts(body: Mapping[str, Any]) -> ObjectFacts:
         flags={name: value for name, value in body.items() if isinstance(value, bool)},
         changeable=frozenset(item["name"] for item in fields if item.get("createable")),
         lengths={item["name"]: int(item["length"]) for item in fields if item.get("length")},
+        parents=parents,
     )
 
 

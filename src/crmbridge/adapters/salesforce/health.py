@@ -28,6 +28,7 @@ JOB_CALLS = 4
 """Creating a query job, and asking how it goes about three times."""
 
 _PERMISSIONS_HINT = "see the permissions in docs/adapters/salesforce.md"
+_LIMITS_HINT = "grant View Setup"
 _LOW_CALLS = 0.2
 _LOCAL = ("http://localhost", "http://127.0.0.1", "http://[::1]")
 
@@ -76,12 +77,26 @@ def _login_checks(connection: Connection) -> Iterator[Check]:
 def _entity_check(entity: Entity, known: Sources) -> Check:
     lacking = known.missing.get(entity, ())
     if entity in known.by_entity:
+        names = tuple(dict.fromkeys(source.object_name for source in known.by_entity[entity]))
+        if len(names) == 1:
+            lacking = tuple(one.removeprefix(f"{names[0]}.") for one in lacking)
         without = f"; without {', '.join(lacking)}" if lacking else ""
-        names = ", ".join(dict.fromkeys(source.object_name for source in known.by_entity[entity]))
-        return Check(name=str(entity), status="ok", detail=f"{names}{without}")
+        return Check(name=str(entity), status="ok", detail=f"{', '.join(names)}{without}")
+    if entity in _BY_CHOICE:
+        return Check(name=str(entity), status="ok", detail=_BY_CHOICE[entity])
     status = "failed" if entity in ESSENTIAL else "warning"
-    detail = f"no object {lacking[0]}" if lacking else "not in this organisation, or not set up"
-    return Check(name=str(entity), status=status, detail=detail, hint=_PERMISSIONS_HINT if lacking else None)
+    detail = f"no {', '.join(_object_or_field(one) for one in lacking)}"
+    return Check(name=str(entity), status=status, detail=detail, hint=_PERMISSIONS_HINT)
+
+
+_BY_CHOICE = {
+    Entity.OPPORTUNITY_CONTACT_LOOKUP: "none: contact_lookup_fields names none that is there",
+    Entity.EXCHANGE_RATE: "none: no object CurrencyType, as where there is one currency only",
+}
+
+
+def _object_or_field(name: str) -> str:
+    return f"field {name}" if "." in name else f"object {name}"
 
 
 def _option_checks(connection: Connection, organisation: Organisation) -> Iterator[Check]:
@@ -137,24 +152,48 @@ def _currency_check(connection: Connection, organisation: Organisation) -> Check
 
 
 def _cost_checks(connection: Connection, known: Sources, reader: Reader) -> Iterator[Check]:
+    usage = _usage(connection)
+    if usage is None:
+        yield Check(name="daily limit", status="warning", detail="this user may not see it", hint=_LIMITS_HINT)
+    else:
+        used, most = usage
+        status = "ok" if most - used >= _LOW_CALLS * most else "warning"
+        yield Check(name="daily limit", status=status, detail=f"{max(most - used, 0):,} of {most:,} API calls left")
+    sizes = reader.sizes(OBJECTS)
+    nightly = f"a nightly one {nightly_calls(known):,}, and one for every {PAGE_ROWS_REST:,} changes"
+    if not sizes:
+        detail = f"a full pull: unknown, for this user may not see how many records there are; {nightly}"
+        yield Check(name="cost", status="warning", detail=detail, hint=_LIMITS_HINT)
+        return
+    calls = pull_calls(known, sizes, connection.options.bulk_read_rows)
+    left = usage[1] - usage[0] if usage else calls
+    is_enough = calls <= min(left, connection.options.max_api_calls or calls)
+    detail = f"a full pull takes about {calls:,} API calls; {nightly}"
+    yield Check(name="cost", status="ok" if is_enough else "failed", detail=detail)
+
+
+def _usage(connection: Connection) -> tuple[int, int] | None:
+    """Used and allowed calls: every answer tells; where a proxy strips that, Salesforce is asked."""
+    if connection.transport.usage is not None:
+        return connection.transport.usage
     try:
         limits = connection.get("limits")["DailyApiRequests"]
-        left, most = int(limits["Remaining"]), int(limits["Max"])
-        sizes = reader.sizes(OBJECTS)
+        return int(limits["Max"]) - int(limits["Remaining"]), int(limits["Max"])
     except (CrmBridgeError, KeyError, TypeError, ValueError):
-        yield Check(name="daily limit", status="warning", detail="this user may not see it", hint="grant View Setup")
-        return
-    status = "ok" if left >= _LOW_CALLS * most else "warning"
-    yield Check(name="daily limit", status=status, detail=f"{left:,} of {most:,} API calls left")
-    calls = pull_calls(known, sizes, connection.options.bulk_read_rows)
-    status = "ok" if calls <= left else "failed"
-    yield Check(name="cost", status=status, detail=f"a full pull takes about {calls:,} API calls; a nightly run fewer")
+        return None
 
 
 def pull_calls(known: Sources, sizes: Mapping[str, int], bulk_rows: int) -> int:
     """About how many calls a full pull takes, by the sizes of the objects."""
     queries = [source.object_name for group in known.by_entity.values() for source in group]
     return DESCRIBE_CALLS + sum(object_calls(sizes.get(name, 0), bulk_rows) for name in queries)
+
+
+def nightly_calls(known: Sources) -> int:
+    """How many calls it takes to learn that nothing has changed: a query for each object, and what was deleted of it."""
+    queries = [(entity, source) for entity, group in known.by_entity.items() for source in group]
+    logs = [source for entity, source in queries if source.is_logged and entity is not Entity.EXCHANGE_RATE]
+    return 1 + len(queries) + len(logs) + sum(1 for _, source in queries if source.blank_when)
 
 
 def object_calls(rows: int, bulk_rows: int) -> int:

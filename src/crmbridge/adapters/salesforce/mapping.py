@@ -43,6 +43,9 @@ OBJECTS = (
 )
 """Everything that is looked at, and nothing else is ever touched."""
 
+PARENTS = ("RecordType", "UserRole", "EmailMessage")
+"""What is only looked into from those, as `RecordType.Name`."""
+
 Texts = Mapping[str, pa.Array]
 """Columns of text by field, as selected."""
 
@@ -163,7 +166,8 @@ class Sources:
     """Every entity this organisation can give, as configured.
 
     Attributes:
-        missing: the fields that an entity would have and the organisation has not, or does not show.
+        missing: what an entity would be read from and the organisation has not, or does not show: objects, and fields as
+            `Contact.Title`. Of an entity that is left out, only what it cannot do without.
     """
 
     by_entity: Mapping[Entity, tuple[Source, ...]]
@@ -176,16 +180,15 @@ def sources(organisation: Organisation, options: SalesforceOptions) -> Sources:
     missing: dict[Entity, tuple[str, ...]] = {}
     for entity, plain in _PLAIN.items():
         wanted = _wanted(entity, plain, options)
-        facts = organisation.objects.get(plain.object_name)
-        if facts is None or not organisation.has(plain.object_name) or not all(facts.has(name) for name in plain.needed):
-            missing[entity] = (plain.object_name,)
-            continue
-        missing[entity] = tuple(path for path in wanted.values() if not facts.has(path))
-        found[entity] = (_plain_source(plain, facts, wanted, options),)
+        missing[entity] = organisation.lacks(plain.object_name, plain.needed)
+        if not missing[entity]:
+            missing[entity] = organisation.lacks(plain.object_name, wanted.values())
+            found[entity] = (_plain_source(plain, organisation.objects[plain.object_name], wanted, options),)
     found |= _activity_sources(organisation)
     found |= _lookup_sources(organisation, options)
-    if organisation.has("CurrencyType"):
-        found[Entity.EXCHANGE_RATE] = _rate_sources(organisation)
+    found[Entity.EXCHANGE_RATE] = _rate_sources(organisation)
+    for entity, objects in _OF_SEVERAL.items():
+        missing[entity] = tuple(one for name, paths in objects.items() for one in organisation.lacks(name, paths))
     return Sources({entity: found[entity] for entity in Entity if found.get(entity)}, missing)
 
 
@@ -233,10 +236,11 @@ def _text_of(booleans: pa.Array) -> pa.Array:
 
 # --- activities -----------------------------------------------------------------------------------------------------
 
-_ACTIVITY_PATHS = (
-    *("Id", "WhatId", "AccountId", "OwnerId", "CreatedDate", STAMP, "ActivityDate"),
-    *("TaskSubtype", "Type", "CompletedDateTime", "StartDateTime", "ActivityDateTime", "EndDateTime"),
-)
+_BOTH = ("Id", "WhatId", "AccountId", "OwnerId", "CreatedDate", STAMP, "ActivityDate")
+_ACTIVITY_PATHS: dict[str, tuple[str, ...]] = {
+    "Task": (*_BOTH, "TaskSubtype", "Type", "CompletedDateTime"),
+    "Event": (*_BOTH, "StartDateTime", "ActivityDateTime", "EndDateTime"),
+}
 _TASK_KINDS = {
     "call": "call",
     "email": "email",
@@ -251,26 +255,27 @@ WHO_SUFFIX = ":who"
 
 
 def _activity_sources(organisation: Organisation) -> dict[Entity, tuple[Source, ...]]:
-    present = [name for name in ("Task", "Event") if organisation.has(name)]
+    present = [organisation.objects[name] for name in _ACTIVITY_PATHS if organisation.has(name)]
     if not present:
         return {}
-    activities = tuple(_activity_source(organisation.objects[name]) for name in present)
+    relations = [organisation.objects[name] for name, needed in _RELATIONS.items() if not organisation.lacks(name, needed)]
     # With Shared Activities the relations hold everybody; without, they hold a meeting's invitees only.
-    is_shared = organisation.has("TaskRelation")
-    people: list[Source] = []
-    if not is_shared:
-        people += [_who_source(organisation.objects[name]) for name in present]
-    people += [_relation_source(organisation, name, kind) for name, kind in _RELATIONS.items() if organisation.has(name)]
-    if organisation.has("EmailMessageRelation"):
-        people.append(_email_source(organisation.objects["EmailMessageRelation"]))
-    return {Entity.ACTIVITY: activities, Entity.ACTIVITY_PARTICIPANT: tuple(people)}
+    is_shared = any(facts.name == "TaskRelation" for facts in relations)
+    people = [] if is_shared else [_who_source(facts) for facts in present if facts.has("WhoId")]
+    people += [_relation_source(facts) for facts in relations]
+    if not organisation.lacks(_EMAILS, _EMAIL_NEEDED):
+        people.append(_email_source(organisation.objects[_EMAILS]))
+    return {Entity.ACTIVITY: tuple(map(_activity_source, present)), Entity.ACTIVITY_PARTICIPANT: tuple(people)}
 
 
-_RELATIONS = {"TaskRelation": "who", "EventRelation": "attendee"}
+_RELATIONS = {"TaskRelation": ("TaskId", "RelationId"), "EventRelation": ("EventId", "RelationId")}
+_EMAILS = "EmailMessageRelation"
+_EMAIL_NEEDED = ("EmailMessage.ActivityId", "RelationId")
+_EMAIL_PATHS = ("Id", *_EMAIL_NEEDED, "RelationType", "RelationAddress", STAMP)
 
 
 def _activity_source(facts: ObjectFacts) -> Source:
-    paths = tuple(path for path in _ACTIVITY_PATHS if facts.has(path))
+    paths = tuple(path for path in _ACTIVITY_PATHS[facts.name] if facts.has(path))
     # A meeting has a child row in each invited colleague's calendar: the same meeting again.
     where = (_LIVE, "IsChild != true") if facts.has("IsChild") else (_LIVE,)
     return Source(facts.name, paths, partial(_activity_shape, facts.name), where=where, everything=True)
@@ -341,12 +346,12 @@ def _who_shape(texts: Texts, rows: int) -> dict[str, pa.Array]:
     return {"id": identifier, "activity_id": texts["Id"], "kind": constant("who", rows), "modified_at": stamp, **people}
 
 
-def _relation_source(organisation: Organisation, name: str, kind: str) -> Source:
-    facts = organisation.objects[name]
-    activity = f"{name.removesuffix('Relation')}Id"
+def _relation_source(facts: ObjectFacts) -> Source:
+    activity, _ = _RELATIONS[facts.name]
+    kind = "who" if facts.name == "TaskRelation" else "attendee"
     where = tuple(condition for path, condition in (("IsDeleted", _LIVE), ("IsWhat", "IsWhat != true")) if facts.has(path))
     paths = tuple(path for path in ("Id", activity, "RelationId", STAMP) if facts.has(path))
-    return Source(name, paths, partial(_relation_shape, activity, kind), where=where, everything=True)
+    return Source(facts.name, paths, partial(_relation_shape, activity, kind), where=where, everything=True)
 
 
 def _relation_shape(activity: str, kind: str, texts: Texts, rows: int) -> dict[str, pa.Array]:
@@ -371,11 +376,10 @@ _EMAIL_KINDS = {"FromAddress": "from", "ToAddress": "to", "CcAddress": "cc"}
 
 
 def _email_source(facts: ObjectFacts) -> Source:
-    wanted = ("Id", "EmailMessage.ActivityId", "RelationId", "RelationType", "RelationAddress", STAMP)
     # The message's task is the activity; a message without one has none.
     return Source(
         facts.name,
-        tuple(path for path in wanted if facts.has(path)),
+        tuple(path for path in _EMAIL_PATHS if facts.has(path)),
         _email_shape,
         where=("EmailMessage.ActivityId != null",),
         is_logged=False,  # they go with their message, and that with its task
@@ -430,18 +434,18 @@ def _lookup_shape(name: str, texts: Texts, rows: int) -> dict[str, pa.Array]:
 
 def _rate_sources(organisation: Organisation) -> tuple[Source, ...]:
     """Rates of CurrencyType, and dated ones; what belongs together is sorted out by `rates`."""
-    present = [name for name in _RATE_PATHS if organisation.has(name)]
-    return tuple(_rate_source(organisation.objects[name]) for name in present)
+    usable = [name for name, paths in _RATE_PATHS.items() if not organisation.lacks(name, paths)]
+    return tuple(map(_rate_source, usable)) if "CurrencyType" in usable else ()
 
 
-_RATE_PATHS = {
+_RATE_PATHS: dict[str, tuple[str, ...]] = {
     "CurrencyType": ("Id", "IsoCode", "ConversionRate", "IsCorporate", STAMP),
     "DatedConversionRate": ("Id", "IsoCode", "ConversionRate", "StartDate", "NextStartDate", STAMP),
 }
 
 
-def _rate_source(facts: ObjectFacts) -> Source:
-    return Source(facts.name, tuple(path for path in _RATE_PATHS[facts.name] if facts.has(path)), _rate_shape)
+def _rate_source(name: str) -> Source:
+    return Source(name, _RATE_PATHS[name], _rate_shape)
 
 
 def _rate_shape(texts: Texts, rows: int) -> dict[str, pa.Array]:
@@ -462,3 +466,11 @@ _ENDLESS = pa.array(["0001-01-01", "9999-12-31"])
 def _known_day(days: pa.Array) -> pa.Array:
     """Salesforce's first and last day of all days mean that there is none."""
     return pc.if_else(pc.is_in(days, _ENDLESS), pa.scalar(None, pa.string()), days)
+
+
+_OF_SEVERAL: dict[Entity, Mapping[str, tuple[str, ...]]] = {
+    Entity.ACTIVITY: _ACTIVITY_PATHS,
+    Entity.ACTIVITY_PARTICIPANT: {"Task": ("WhoId",), "Event": ("WhoId",), **_RELATIONS, _EMAILS: _EMAIL_PATHS},
+    Entity.EXCHANGE_RATE: _RATE_PATHS,
+}
+"""Entities that are read from more than one object, and what of each."""

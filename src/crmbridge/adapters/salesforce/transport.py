@@ -164,6 +164,7 @@ class Transport(HTTPAdapter):
 
     def _aim(self, request: requests.PreparedRequest) -> None:
         request.headers.pop("X-PrettyPrint", None)  # indentation is a third of the bytes
+        request.headers["Accept-Encoding"] = "gzip"  # the Bulk API compresses for this very value only
         if self._base is None or request.url is None:
             return
         parts = urlsplit(request.url)
