@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+_WORD = re.compile(r"[!-~]+")
 
 
 class Api(StrEnum):
@@ -46,8 +50,8 @@ class HubSpotOptions(BaseModel):
         role_labels: the only labels that may be written; empty for all that the portal has.
         touch_sources: where campaign members are found.
         touch_slice_days: how exactly the day of a response is asked for; reports hold no moments.
-        links_stay: take links between records as lasting: whatever has links is then read by its changes, and a link that comes or
-            goes while its record stays as it was is not seen before the next full pull. Roles are read whole all the same.
+        links_stay: take links between records as lasting: whatever has links is then read by its changes, and a link that comes
+            or goes while its record stays as it was is not seen before the next full pull. Roles are read whole all the same.
         remember_in: a private folder for what need not be asked twice: ids of deals, and when campaigns touched whom. Without it
             both are asked for anew at every pull.
         left_property: of contacts; a checkbox, or any property that is filled once a person has left.
@@ -79,6 +83,25 @@ class HubSpotOptions(BaseModel):
     currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
     time_zone: str | None = None
     read_only: bool = False
+
+    @field_validator("access_token", "client_secret", "refresh_token", "client_id", mode="after")
+    @classmethod
+    def _one_word(cls, secret: SecretStr | str | None) -> SecretStr | str | None:
+        """What goes into a header has to be one line of plain letters: the client would complain with the secret in its words."""
+        told = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
+        if told is None:
+            return None
+        if not _WORD.fullmatch(told.strip()):
+            raise ValueError("empty, or with a blank, a line break or an odd letter in the middle")
+        return SecretStr(told.strip()) if isinstance(secret, SecretStr) else told.strip()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _a_time_zone(cls, name: str | None) -> str | None:
+        try:
+            return name and ZoneInfo(name).key
+        except (KeyError, ValueError, OSError):
+            raise ValueError("not an IANA time zone such as Europe/Berlin") from None
 
     @field_validator("base_url")
     @classmethod

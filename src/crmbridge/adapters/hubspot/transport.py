@@ -132,7 +132,7 @@ class Transport:
                 _request_timeout=self._timeout,
             )
             return Raw(int(answer.status), _named(answer.headers), answer.data)
-        except (HTTPError, OSError) as error:
+        except (HTTPError, OSError, ValueError) as error:  # the last of them for headers that cannot be sent
             raise NoAnswer(error) from None
         except Exception as error:
             # Every API package of the client has an ApiException of its own; they share these three attributes.
