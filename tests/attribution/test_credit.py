@@ -64,7 +64,13 @@ CASES = {
         3: [60_000, 20_000, 20_000],
         7: [60_000, 4_000, 4_000, 4_000, 4_000, 4_000, 20_000],
     },
-    "shapley": {1: [100_000], 2: [50_000, 50_000], 3: [33_333, 33_333, 33_334]},
+    # Every touch is another campaign: a third each, a seventh each.
+    "shapley": {
+        1: [100_000],
+        2: [50_000, 50_000],
+        3: [33_333, 33_333, 33_334],
+        7: [14_285, 14_286, 14_286, 14_285, 14_286, 14_286, 14_286],
+    },
 }
 SALESFORCE = {"salesforce_first": "first", "salesforce_last": "last", "salesforce_even": "linear"}
 
@@ -81,9 +87,100 @@ def test_salesforce_models_are_plain_ones(name, same, touches):
     assert one_path(PRESETS[name], SEVEN[:touches], value=100_000) == CASES[same][touches]
 
 
-def test_decay_halves_with_every_half_life_before_the_last_touch():
-    # 14, 7 and 0 days before the last: 1/4, 1/2, 1 of 1.75.
-    assert one_path(PRESETS["time_decay"], [0, 7, 14], value=700) == [100, 200, 400]
+@pytest.mark.parametrize(
+    ("touches", "value", "expected"),
+    [(1, 127, [127]), (2, 300, [100, 200]), (3, 700, [100, 200, 400]), (7, 1270, [10, 20, 40, 80, 160, 320, 640])],
+)
+def test_decay_halves_with_every_half_life_before_the_last_touch(touches, value, expected):
+    # A week apart, with a half-life of seven days: 1/64, 1/32 ... 1/2, 1.
+    assert one_path(PRESETS["time_decay"], [7 * week for week in range(touches)], value=value) == expected
+
+
+# Three touches on days 0, 1 and 2, 1,000.00 in cents: (lead creation, opportunity creation, close) -> credits.
+FIRST, MIDDLE, LAST, EARLIER, NEVER = 0.5, 1.5, 2.5, -1, None
+EDGES = {
+    "u_hubspot": {
+        # Missing: 40 first, 20 over the two others, of 60.
+        (NEVER, NEVER, 100): [66_666, 16_667, 16_667],
+        (EARLIER, MIDDLE, 100): [66_666, 16_667, 16_667],
+        # On the first touch as well: 80, and 20 over the two others.
+        (FIRST, NEVER, NEVER): [80_000, 10_000, 10_000],
+        (MIDDLE, FIRST, 100): [40_000, 40_000, 20_000],
+    },
+    "u_marketo": {
+        # Nothing else has a share: the first touch takes all.
+        (NEVER, LAST, 100): [100_000, 0, 0],
+        (EARLIER, LAST, 100): [100_000, 0, 0],
+        (FIRST, LAST, 100): [100_000, 0, 0],
+        (MIDDLE, FIRST, NEVER): [50_000, 50_000, 0],
+    },
+    # First and last touch are always there.
+    "u_adobe": {(NEVER, NEVER, NEVER): [40_000, 20_000, 40_000]},
+    "j_adobe": {(NEVER, NEVER, NEVER): [20_000, 20_000, 60_000]},
+    "inverse_j_adobe": {(NEVER, NEVER, NEVER): [60_000, 20_000, 20_000]},
+    "w": {
+        # One missing: 30, 30 and 10, of 70.
+        (NEVER, LAST, 100): [42_857, 14_285, 42_858],
+        (EARLIER, LAST, 100): [42_857, 14_285, 42_858],
+        (MIDDLE, NEVER, 100): [42_857, 42_857, 14_286],
+        (MIDDLE, EARLIER, 100): [42_857, 42_857, 14_286],
+        # Both missing: 30 first, 10 over two, of 40.
+        (NEVER, NEVER, 100): [75_000, 12_500, 12_500],
+        # Each on a touch of its own: nobody is left for the 10.
+        (MIDDLE, LAST, 100): [33_333, 33_333, 33_334],
+        # Two or three on one touch.
+        (FIRST, FIRST, 100): [90_000, 5_000, 5_000],
+        (FIRST, LAST, 100): [60_000, 10_000, 30_000],
+        (MIDDLE, MIDDLE, 100): [30_000, 60_000, 10_000],
+        (LAST, LAST, 100): [30_000, 10_000, 60_000],
+    },
+    "full_path": {
+        # Still open: 22.5 each for first, lead and opportunity, and nobody is left for the 10.
+        (MIDDLE, LAST, NEVER): [33_333, 33_333, 33_334],
+        # Lead or opportunity creation missing: first, the other one and close.
+        (NEVER, MIDDLE, 100): [33_333, 33_333, 33_334],
+        (MIDDLE, NEVER, 100): [33_333, 33_333, 33_334],
+        # Opportunity on the first: 45, 10 and 22.5, of 77.5.
+        (NEVER, FIRST, 100): [58_064, 12_903, 29_033],
+        # Both missing: 22.5 first, 22.5 close, 10 between, of 55. Open as well: 22.5, and 10 over two, of 32.5.
+        (EARLIER, EARLIER, 100): [40_909, 18_181, 40_910],
+        (NEVER, NEVER, NEVER): [69_230, 15_385, 15_385],
+        (FIRST, FIRST, 100): [67_500, 10_000, 22_500],
+        (MIDDLE, MIDDLE, 100): [25_000, 50_000, 25_000],
+        (LAST, LAST, 100): [22_500, 10_000, 67_500],
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "edge"), [(name, edge) for name, cases in EDGES.items() for edge in cases])
+def test_presets_at_the_edges_as_worked_out_by_hand(name, edge):
+    lead, opportunity, close = edge
+    found = one_path(PRESETS[name], [0, 1, 2], value=100_000, lead=lead, opportunity=opportunity, close=close)
+    assert found == EDGES[name][edge]
+
+
+def test_every_preset_with_an_anchor_that_can_miss_is_worked_out_without_it():
+    can_miss = {Anchor.LEAD_CREATED, Anchor.OPPORTUNITY_CREATED, Anchor.CLOSE}
+    assert {name for name, model in PRESETS.items() if can_miss & set(model.anchors)} <= set(EDGES)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("u_hubspot", [40_000, 20_000, 40_000]),
+        ("u_marketo", [50_000, 0, 50_000]),
+        ("u_adobe", [40_000, 20_000, 40_000]),
+        ("w", [30_000, 10_000, 60_000]),
+        ("full_path", [22_500, 10_000, 67_500]),
+        ("j_adobe", [20_000, 20_000, 60_000]),
+        ("inverse_j_adobe", [60_000, 20_000, 20_000]),
+        ("linear", [33_333, 33_333, 33_334]),
+        ("time_decay", [33_333, 33_333, 33_334]),
+    ],
+)
+def test_touches_of_one_second_in_which_everything_was_created(name, expected):
+    # Lead and opportunity came in that very second, too: the last touch up to then is the last of all.
+    assert one_path(PRESETS[name], [3, 3, 3], value=100_000, lead=3, opportunity=3) == expected
 
 
 def test_a_missing_anchor_leaves_its_share_to_the_rest_in_proportion():

@@ -180,6 +180,19 @@ def test_one_person_under_several_ids_is_counted_once(firm):
     assert (fair["members"], fair["responses"], fair["leads"]) == (1, 1, 1)
 
 
+def test_of_several_contacts_the_first_touch_is_anybodys_and_the_lead_is_the_oldest_ones(firm):
+    bridge = firm(
+        *(ACCOUNT, FAIR, MAIL, campaign("call"), won("O"), role("O", "C"), role("O", "D")),
+        *(person("C", created_at=moment("2026-03-10")), person("D", created_at=moment("2026-02-10"))),
+        *(touch("C", "2026-02-01"), touch("D", "2026-02-05", "mail"), touch("C", "2026-03-05", "call")),
+        models=["u_hubspot", "u_marketo"],
+    )
+    found = bridge.attribute()
+    # D was in the CRM first, and the mail was the last touch of anybody up to then.
+    assert credits_of(found, "u_hubspot") == {"fair": 40, "mail": 40, "call": 20}
+    assert credits_of(found, "u_marketo") == {"fair": 50, "mail": 50}
+
+
 def test_two_people_at_one_fair_are_two_touches(firm):
     bridge = firm(*BASE, person("D"), role("O", "D"), touch("C"), touch("D"), touch("D", campaign="mail"))
     assert credits_of(bridge.attribute()) == {"fair": Decimal("66.66"), "mail": Decimal("33.34")}
