@@ -7,6 +7,7 @@ import pytest
 
 from crmbridge.adapters.hubspot import HubSpotAdapter, HubSpotOptions
 from crmbridge.adapters.hubspot.reader import SEARCH_CEILING, SEARCH_PAGE
+from crmbridge.adapters.hubspot.rolls import role_batch
 from crmbridge.errors import CrmRefused, CrmUnavailable, DataError, DeletionsUnknown, LimitReached
 from crmbridge.model import (
     Account,
@@ -291,6 +292,32 @@ def test_ids_may_come_as_text(opened):
         portal.link("30", "20", ["Champion"])
         (role,) = opened(portal).read_roles(["30"])
     assert (role.contact_id, role.role) == ("20", "Champion")
+
+
+@pytest.mark.parametrize("ids", Ids)
+@pytest.mark.parametrize("primary", [None, "Champion", "nobody defined it"])
+def test_roles_read_whole_are_those_read_deal_by_deal(opened, ids, primary):
+    world = {**WORLD, Entity.CONTACT: [contact(100 + n) for n in range(7)]}
+    with HubSpotSandbox(world, HubSpotSwitches(ids=ids, link_page=3)) as portal:
+        for n in range(7):
+            portal.link("30", str(100 + n), ["Champion", "Evaluator", "Blocker"][: n % 4])
+        portal.link("32", "100", ["Champion"])
+        portal.store.link(("deals", "contacts"), "32", "101", [("INTEGRATOR_DEFINED", 9)])  # told without a text
+        del portal.store.labels["USER_DEFINED", portal.label_type("Blocker")]  # its text is not told any more
+        adapter = opened(portal, primary_label=primary)
+        whole = rows(adapter, Entity.CONTACT_ROLE)
+        by_deal = {role.id: role.model_dump() for role in adapter.read_roles(["30", "31", "32"])}
+    assert {one: {name: row[name] for name in by_deal[one]} for one, row in whole.items()} == by_deal
+    assert len(by_deal) > 8
+
+
+def test_a_deal_under_two_ids_is_told_once(opened, tmp_path):
+    with HubSpotSandbox(WORLD) as portal:
+        portal.link("30", "20", ["Champion"])
+        roles = opened(portal)._roles
+        (answer,) = roles._answers([{"id": "30"}])
+        twice = role_batch([*answer, *answer], roles.labels.names, None)
+    assert twice.num_rows == 1
 
 
 def test_single_currency_portals_say_no_currency(portal, opened):

@@ -18,7 +18,7 @@ from crmbridge.adapters.hubspot.touches import Touches
 from crmbridge.adapters.hubspot.writer import RoleWriter
 from crmbridge.contract import CONTRACT_VERSION, Capabilities, Deletion, Health, WriteGuard
 from crmbridge.errors import CrmRefused, DataError, DeletionsUnknown, SettingsError
-from crmbridge.model import ESSENTIAL, ContactRole, Entity, record_batches
+from crmbridge.model import ESSENTIAL, ContactRole, Entity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -98,7 +98,7 @@ class HubSpotAdapter:
         self._hold(entity)
         _hold_aware(since)
         if entity is Entity.CONTACT_ROLE:
-            yield from record_batches(Entity.CONTACT_ROLE, self._roles.read_all(self._reader.deal_ids()))
+            yield from self._roles.batches(self._reader.deal_ids())
         elif entity is Entity.USER:
             yield from owners(self.connection)
         elif entity is Entity.CAMPAIGN:

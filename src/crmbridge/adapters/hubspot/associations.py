@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crmbridge.adapters.hubspot.failures import a_code, exact_code
 from crmbridge.adapters.hubspot.labels import CONTACTS, DEALS, UNLABELLED, Labels, LabelType
+from crmbridge.adapters.hubspot.rolls import role_batch
 from crmbridge.contract import PairState, RoleRow
 from crmbridge.errors import CrmUnavailable
 from crmbridge.model import ContactRole
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from crmbridge.adapters.hubspot.connection import Connection
     from crmbridge.adapters.hubspot.portal import Portal
 
@@ -54,18 +57,23 @@ class Roles:
 
     def read(self, opportunity_ids: Sequence[str]) -> Iterator[ContactRole]:
         """Give the roles of these deals as they are now; ids that are unknown, or none of HubSpot's, give nothing."""
-        yield from self.read_all(dict.fromkeys(opportunity_ids))
+        for deal_id, contacts in self.linked(dict.fromkeys(opportunity_ids)):
+            for contact_id, types in contacts.items():
+                for row in self.rows((deal_id, contact_id), types):
+                    yield _role(deal_id, contact_id, row)
 
-    def read_all(self, deal_ids: Iterable[str]) -> Iterator[ContactRole]:
-        """Give the roles of many deals, each named once.
+    def batches(self, deal_ids: Iterable[str]) -> Iterator[pa.RecordBatch]:
+        """Give the same of many deals, each named once, in canonical batches.
 
         Raises:
             CrmUnavailable: no whole answer.
         """
-        for deal_id, contacts in self.linked(deal_ids):
-            for contact_id, types in contacts.items():
-                for row in self.rows((deal_id, contact_id), types):
-                    yield _role(deal_id, contact_id, row)
+        labels = self.labels
+        for inputs in _inputs(deal_ids):
+            for results in self._answers(inputs):
+                batch = role_batch(results, labels.names, labels.primary)
+                if batch.num_rows:
+                    yield batch
 
     def links(self, deal_ids: Iterable[str]) -> Links:
         """The types of every pair of these deals, as they are now."""
@@ -75,9 +83,8 @@ class Roles:
 
     def linked(self, deal_ids: Iterable[str]) -> Iterator[tuple[str, dict[str, Types]]]:
         """Give each deal that has contacts, whole, in no order."""
-        asked = [{"id": deal_id} for deal_id in deal_ids if is_id(deal_id)]
-        for start in range(0, len(asked), READ_PER_CALL):
-            yield from self._read_whole(asked[start : start + READ_PER_CALL]).items()
+        for inputs in _inputs(deal_ids):
+            yield from self._read_whole(inputs).items()
 
     def state(self, links: Mapping[str, Mapping[str, Types]], pair: Pair) -> PairState:
         """One pair, as the contract tells it."""
@@ -102,21 +109,24 @@ class Roles:
     def _read_whole(self, inputs: Sequence[Mapping[str, str]]) -> Links:
         """Ask for these deals, and go on where one has more contacts than an answer holds."""
         found: Links = defaultdict(dict)
+        for results in self._answers(inputs):
+            for result in results:
+                _take(result["to"], found[str(result["from"]["id"])])
+        return found
+
+    def _answers(self, inputs: Sequence[Mapping[str, str]]) -> Iterator[list[Mapping[str, Any]]]:
+        """What HubSpot tells of these deals, an answer at a time; some may need more than one."""
         waiting = list(inputs)
         asked = {one["id"] for one in waiting}
         while waiting:
             body = self.connection.ask("POST", self._path("batch/read"), body={"inputs": waiting[:READ_PER_CALL]})
             _hold_whole(body)
+            told = [(str(result["from"]["id"]), result) for result in body["results"]]
+            # Of a deal that was merged away, HubSpot tells under the other's id.
+            self.strangers.update(deal_id for deal_id, _ in told if deal_id not in asked)
             waiting = waiting[READ_PER_CALL:]
-            for result in body["results"]:
-                deal_id = str(result["from"]["id"])
-                if deal_id not in asked:  # of a deal that was merged away, HubSpot tells under the other's id
-                    self.strangers.add(deal_id)
-                    continue
-                _take(result["to"], found[deal_id])
-                if after := _next(result):
-                    waiting.append({"id": deal_id, "after": after})
-        return found
+            waiting += [{"id": deal_id, "after": after} for deal_id, one in told if deal_id in asked and (after := _next(one))]
+            yield [one for deal_id, one in told if deal_id in asked]
 
     def _path(self, action: str) -> str:
         return self.connection.paths.associations(DEALS, CONTACTS, action)
@@ -125,6 +135,13 @@ class Roles:
 def is_id(text: str) -> bool:
     """Whether it may be an id of HubSpot's, to the letter: one of another form would spoil the call for all."""
     return text.isascii() and text.isdigit() and not text.startswith("0")
+
+
+def _inputs(deal_ids: Iterable[str]) -> Iterator[list[dict[str, str]]]:
+    """As many deals as a call asks for, and so on."""
+    asked = [{"id": deal_id} for deal_id in deal_ids if is_id(deal_id)]
+    for start in range(0, len(asked), READ_PER_CALL):
+        yield asked[start : start + READ_PER_CALL]
 
 
 def error_code(error: Mapping[str, Any]) -> str:
