@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 ROWS_PER_JOB = 10_000
 """Salesforce works in batches of so many, in parallel: a larger job could split an opportunity between two of them."""
 
+NO_VALUE = "#N/A"
+"""What a cell says for null; a text that reads so cannot be written by a job."""
+
 KIND = "bulk-ingest"
 _READS = 3
 _PROCESSED = "numberRecordsProcessed"

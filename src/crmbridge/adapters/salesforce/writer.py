@@ -164,7 +164,7 @@ class RoleWriter:
 
     def _added(self, writes: Sequence[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> dict[str, Answer]:
         key_field, provenance = self._options.write_key_field, self._provenance
-        if len(writes) <= self._options.bulk_write_rows:
+        if len(writes) <= self._options.bulk_write_rows or any(write.role == bulk_ingest.NO_VALUE for write in writes):
             answers = collections.insert(self._connection, writes, key_field=key_field, provenance=provenance)
         else:
             ingest, rows = bulk_ingest.insertion(writes, key_field=key_field, provenance=provenance)
@@ -270,7 +270,7 @@ def _is_well_formed(write: RoleWrite) -> bool:
 
 
 def _normal(write: RoleWrite) -> RoleWrite:
-    """The write with every id in its long form."""
+    """The write as it will read back: every id in its long form, a role without text as none."""
     rows = tuple(row.model_copy(update={"id": long_id(row.id)}) for row in write.expected.rows)
     primary = write.expected.primary_contact_id
     expected = PairState(
@@ -280,6 +280,7 @@ def _normal(write: RoleWrite) -> RoleWrite:
         update={
             "opportunity_id": long_id(write.opportunity_id),
             "contact_id": long_id(write.contact_id),
+            "role": write.role or None,
             "expected": expected,
         }
     )
