@@ -36,3 +36,26 @@ def options(sandbox, **given):
 
 def open_adapter(sandbox, **given):
     return SalesforceAdapter(options(sandbox, **given))
+
+
+def login_options(sandbox, way, pem):
+    known = sandbox.credentials
+    return {
+        "jwt": {"consumer_key": known.consumer_key, "username": known.username, "private_key": pem},
+        "client credentials": {
+            "consumer_key": known.consumer_key,
+            "consumer_secret": known.consumer_secret,
+            "domain": "acme.my",
+        },
+        "access token": {"access_token": known.session_id},
+        "password": {"username": known.username, "password": known.password, "security_token": known.security_token},
+    }[way]
+
+
+def private_key():
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, *form).decode()

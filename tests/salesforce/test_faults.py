@@ -2,22 +2,22 @@
 
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import product
 
 import pytest
-from orgs import QUICK, crm_id
+from orgs import QUICK, crm_id, login_options, private_key
 
-from crmbridge.adapters.salesforce import SalesforceAdapter, SalesforceOptions, transport, writer
+from crmbridge.adapters.salesforce import SalesforceAdapter, SalesforceOptions, jobs, transport, writer
 from crmbridge.apply import execute
 from crmbridge.contract import PairState, RoleWrite
-from crmbridge.errors import CrmBridgeError
+from crmbridge.errors import CrmBridgeError, LimitReached
 from crmbridge.journal import Journal, PlannedWrite
 from crmbridge.model import ContactRole, Entity
 from crmbridge.testing.sandbox import Fault, RowFault, SalesforceSandbox, Switches, Trouble
+from crmbridge.testing.sandbox.salesforce import switches as kinds
 from crmbridge.testing.sandbox.salesforce.switches import DeletedContact, RowGone, SecondRow, UnknownColumn, UnknownField
 from crmbridge.testing.worlds import crowded, world_of
 from crmbridge.undo import undo
-
-pytestmark = pytest.mark.slow  # every trouble at every call
 
 TROUBLES = [
     Trouble.BUSY,
@@ -26,6 +26,7 @@ TROUBLES = [
     Trouble.DROP_AFTER,
     Trouble.TRUNCATED,
     Trouble.SESSION_EXPIRED,
+    Trouble.LIMIT_REACHED,
 ]
 MODES = {"collections": 2_000, "bulk": 1}
 MOST_RUNS = 4
@@ -67,6 +68,11 @@ def start():
     )
     crowd = crowded(opportunities=3, contacts=5)
     return world_of([*(record for group in crowd.values() for record in group), role])
+
+
+@pytest.fixture(scope="module")
+def pem():
+    return private_key()
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +118,7 @@ class Org:
             try:
                 return act()
             except CrmBridgeError:
-                continue
+                self.sandbox._usage.most = 1_000_000  # the next day has calls again
         raise AssertionError("it never ended")
 
 
@@ -176,21 +182,56 @@ def test_trouble_at_every_call(tmp_path, mode, trouble):
 def test_a_job_that_fails_half_way(tmp_path, rows):
     with org(tmp_path, "bulk") as made:
         before = made.rows()
-        made.sandbox.faults.add(Fault(trouble=Trouble.JOB_FAILS, method="PATCH", path="jobs/ingest", rows=rows))
+        half_way = Fault(trouble=Trouble.JOB_FAILS, method="PATCH", path="jobs/ingest", rows=rows)
+        made.sandbox.faults.add(half_way)
         summary = made.in_the_end(made.apply)
-        assert made.sandbox.faults.struck
         assert len(made.rows()) == len(before) + len(WANTED)
+        made.sandbox.faults.clear()
+        made.sandbox.faults.add(half_way)
         made.in_the_end(lambda: made.undo(summary.run_id))
+        assert made.rows() == before
+        assert len(made.sandbox.faults.struck) == 2
+
+
+@pytest.mark.parametrize("looks", [1, 3])
+def test_a_job_that_somebody_aborts_half_way(tmp_path, monkeypatch, looks):
+    with org(tmp_path, "bulk", job_polls=3) as made:
+        before = made.rows()
+        aborted = aborting(made, monkeypatch, looks)
+        summary = made.in_the_end(made.apply)
+        assert aborted == [looks > 1]
+        assert len(made.rows()) == len(before) + len(WANTED)
+        aborted = aborting(made, monkeypatch, looks)
+        made.in_the_end(lambda: made.undo(summary.run_id))
+        assert aborted == [looks > 1]
         assert made.rows() == before
 
 
-def test_the_daily_limit_stops_it_and_the_next_day_carries_on(tmp_path):
-    with org(tmp_path) as made:
-        made.sandbox.faults.add(Fault(trouble=Trouble.LIMIT_REACHED, path="composite/sobjects"))
-        with pytest.raises(CrmBridgeError, match="daily limit"):
+def aborting(made, monkeypatch, looks):
+    """Have the first job aborted before it is looked at so often; tells whether it had written something."""
+    waits, aborted = [], []
+
+    def sleep(_):
+        waits.append(None)
+        running = [job for job in made.sandbox.rest.bulk.ingests.values() if job.state in ("UploadComplete", "InProgress")]
+        if len(waits) == looks:
+            (job,) = running
+            job.state = "Aborted"
+            aborted.append(bool(job.done))
+
+    monkeypatch.setattr(jobs.time, "sleep", sleep)
+    return aborted
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_daily_limit_stops_it_and_the_next_day_carries_on(tmp_path, mode):
+    with org(tmp_path, mode) as made:
+        path = "composite/sobjects" if mode == "collections" else "jobs/ingest/.*/successfulResults"
+        made.sandbox.faults.add(Fault(trouble=Trouble.LIMIT_REACHED, path=path))
+        with pytest.raises(LimitReached, match="daily limit"):
             made.apply()
         made.sandbox._usage.most = 1_000
-        assert made.apply().counts["applied"] == len(WANTED)
+        assert made.apply().counts == {"applied": len(WANTED), "rejected": 1}
 
 
 class Killed(BaseException):
@@ -313,20 +354,58 @@ def test_a_row_that_stays_locked_is_left_for_the_next_run(tmp_path, mode):
     with org(tmp_path, mode) as made:
         before = made.rows()
         made.sandbox.row_faults.add(RowFault(code="UNABLE_TO_LOCK_ROW"))
-        assert made.apply(PLAN[:1]).counts == {"absent": 1}
+        assert made.apply(PLAN[:2]).counts == {"absent": 2}
         assert made.rows() == before
+        assert was_by_bulk(made) is (mode == "bulk")
         made.sandbox.row_faults.clear()
-        assert made.apply(PLAN[:1]).counts == {"applied": 1}
+        assert made.apply(PLAN[:2]).counts == {"applied": 2}
+
+
+def was_by_bulk(made):
+    return made.sandbox.calls["job upload"] > 0
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("code", ["FIELD_CUSTOM_VALIDATION_EXCEPTION", "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "FIELD_CUSTOM_VALIDATION_EXCEPTION",
+        "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+        "INSUFFICIENT_ACCESS_OR_READONLY",
+        "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY",
+        "ENTITY_IS_DELETED",
+        "REQUIRED_FIELD_MISSING",
+        "DUPLICATE_VALUE",
+        "INVALID_CROSS_REFERENCE_KEY",
+        "NEVER_HEARD_OF",
+    ],
+)
 def test_a_refused_row_takes_no_other_with_it(tmp_path, mode, code):
     with org(tmp_path, mode) as made:
-        made.sandbox.row_faults.add(RowFault(code=code, contacts=frozenset({c(3)})))
+        before = made.rows()
+        refusal = RowFault(code=code, contacts=frozenset({c(3)}))
+        made.sandbox.row_faults.add(refusal)
         summary = made.apply(PLAN[:-1])
         assert summary.counts == {"applied": len(WANTED) - 1, "rejected": 1}
         assert [(refused.line_id, refused.code) for refused in summary.refused] == [("L-1-3", code)]
+        made.sandbox.row_faults.clear()
+        assert made.undo(summary.run_id).counts == {"applied": len(WANTED) - 1}
+        assert made.rows() == before
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("code", ["CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "INSUFFICIENT_ACCESS_OR_READONLY"])
+def test_a_role_that_may_not_be_deleted_keeps_no_other(tmp_path, mode, code):
+    with org(tmp_path, mode) as made:
+        before = made.rows()
+        summary = made.apply(PLAN[:-1])
+        made.sandbox.row_faults.add(RowFault(code=code, contacts=frozenset({c(3)})))
+        undone = made.undo(summary.run_id)
+        assert undone.counts == {"applied": len(WANTED) - 1, "rejected": 1}
+        assert [(refused.line_id, refused.code) for refused in undone.refused] == [("L-1-3", code)]
+        made.sandbox.row_faults.clear()
+        made.undo(summary.run_id)
+        assert made.rows() == before
 
 
 @pytest.mark.slow
@@ -346,7 +425,48 @@ def test_roles_carry_the_key_of_their_write(tmp_path, mode):
     key = {"OpportunityContactRole": ("Write_Key__c string(255) cx",)}
     with org(tmp_path, mode, custom_fields=key) as made:
         made.options = made.options.model_copy(update={"write_key_field": "Write_Key__c"})
-        assert made.apply(PLAN[:1]).counts == {"applied": 1}
-        assert [row["Write_Key__c"] for row in made.sandbox.rows("OpportunityContactRole") if row["ContactId"] == c(2)] == [
-            "p:1:2"
-        ]
+        assert made.apply(PLAN[:2]).counts == {"applied": 2}
+        assert was_by_bulk(made) is (mode == "bulk")
+        keys = {row["ContactId"]: row["Write_Key__c"] for row in made.sandbox.rows("OpportunityContactRole")}
+        assert keys == {c(1): None, c(2): "p:1:2", c(3): "p:1:3"}
+
+
+# --- whatever nobody could look up ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_every_setting_of_what_is_not_known_ends_alike(tmp_path, mode):
+    switches = {
+        "second_row": SecondRow,
+        "row_gone": RowGone,
+        "role_write": kinds.RoleWrite,
+        "unknown_column": UnknownColumn,
+        "unknown_field": UnknownField,
+        "deleted_contact": DeletedContact,
+    }
+    for number, setting in enumerate(product(*switches.values())):
+        with org(tmp_path / str(number), mode, **dict(zip(switches, setting, strict=True))) as made:
+            before = made.rows()
+            summary = made.apply()
+            assert summary.counts == {"applied": len(WANTED), "rejected": 1}
+            assert len(made.rows()) == len(before) + len(WANTED)
+            made.undo(summary.run_id)
+            assert made.rows() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", ["jwt", "password"])
+def test_every_login_that_can_be_renewed_is_at_any_call(tmp_path, pem, mode, way):
+    for nth in range(1, 60):
+        with org(tmp_path / str(nth), mode) as made:
+            login = login_options(made.sandbox, way, pem)
+            made.options = SalesforceOptions(base_url=made.sandbox.url, bulk_write_rows=MODES[mode], **login, **QUICK)
+            before = made.rows()
+            made.sandbox.faults.add(Fault(trouble=Trouble.SESSION_EXPIRED, path="/services/data", nth=nth))
+            assert made.apply().counts == {"applied": len(WANTED), "rejected": 1}
+            assert len(made.rows()) == len(before) + len(WANTED)
+            if not made.sandbox.faults.struck:
+                assert nth > 5
+                return

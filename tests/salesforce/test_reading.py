@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from orgs import QUICK, crm_id, open_adapter
+from orgs import QUICK, crm_id, login_options, open_adapter, private_key
 
 from crmbridge.adapters.salesforce import SalesforceAdapter, SalesforceOptions, transport
 from crmbridge.errors import CrmRefused, CrmUnavailable, DataError, DeletionsUnknown, LimitReached
@@ -54,28 +54,9 @@ def opened(org):
 # --- logins ---------------------------------------------------------------------------------------------------------
 
 
-def login_options(sandbox, way, pem):
-    known = sandbox.credentials
-    return {
-        "jwt": {"consumer_key": known.consumer_key, "username": known.username, "private_key": pem},
-        "client credentials": {
-            "consumer_key": known.consumer_key,
-            "consumer_secret": known.consumer_secret,
-            "domain": "acme.my",
-        },
-        "access token": {"access_token": known.session_id},
-        "password": {"username": known.username, "password": known.password, "security_token": known.security_token},
-    }[way]
-
-
 @pytest.fixture(scope="module")
 def pem():
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, *form).decode()
+    return private_key()
 
 
 WAYS = ["jwt", "client credentials", "access token", "password"]
