@@ -40,15 +40,23 @@ def portal():
         yield made
 
 
-@pytest.fixture
-def opened(portal, tmp_path):
-    """Open an adapter; `remember_in=True` means a folder that is the same throughout a test."""
+@pytest.fixture(scope="module")
+def opened(portal, tmp_path_factory):
+    """Open an adapter; `remember_in=True` means a folder, always the same."""
+    folder = tmp_path_factory.mktemp("memory")
 
     def open_one(remember_in=False, **more):
-        given = {"access_token": portal.access_token, "base_url": portal.url, "remember_in": tmp_path if remember_in else None}
+        given = {"access_token": portal.access_token, "base_url": portal.url, "remember_in": folder if remember_in else None}
         return closing(Heard(HubSpotOptions(**given, settle_wait_s=0, **more)))
 
     return open_one
+
+
+@pytest.fixture(scope="module")
+def whole(portal, opened):
+    """Calls of a full pull, which also fills the memory."""
+    with opened(remember_in=True) as adapter:
+        return spent(portal, lambda: read_all(adapter))
 
 
 def spent(portal, work):
@@ -66,12 +74,13 @@ def told_by_check(adapter):
     return [int(number.replace(",", "")) for number in re.findall(r"[\d,]+(?= API calls| by)", cost)]
 
 
-@pytest.mark.parametrize("night", NIGHTS)
-def test_a_full_pull_and_a_nightly_one(portal, opened, night):
-    options = NIGHTS[night]
-    with opened(**options) as adapter:
-        whole = spent(portal, lambda: read_all(adapter))
+def test_a_full_pull(portal, whole):
     assert is_near(whole, least_whole(sizes_of(portal, SLICE_DAYS)))
+
+
+@pytest.mark.parametrize("night", NIGHTS)
+def test_a_nightly_pull_and_what_check_tells_of_it(portal, opened, whole, night):
+    options = NIGHTS[night]
     change(portal, CHANGED)  # so much that links are more than a call's
     with opened(**options) as adapter:
         told_whole, told_nightly = told_by_check(adapter)
