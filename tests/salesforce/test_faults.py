@@ -48,6 +48,7 @@ def put(opportunity, contact, role="Evaluator", *, is_primary=False):
         contact_id=c(contact),
         role=role,
         is_primary=is_primary,
+        expected=PairState(primary_contact_id=c(1) if opportunity == 1 else None),
     )
     return PlannedWrite(line_id=f"L-{opportunity}-{contact}", write=write, detail={})
 
