@@ -106,7 +106,7 @@ def test_campaigns_that_are_their_own_ancestors_are_roots(firm):
     found = bridge.attribute()
     costs = {row["key"]: row["subtree_cost"] for row in rows_of(found.roi, model="linear", level="campaign")}
     assert costs == {"a": 1, "b": 18, "c": 4, "self": 8, "under": 16}
-    assert "4 campaigns are their own ancestors; they count as roots of the hierarchy" in found.notes
+    assert "4 campaigns among their own ancestors: they count as roots of the hierarchy" in found.notes
 
 
 def test_cost_and_credit_in_different_currencies_give_no_roi_anywhere(firm):
@@ -128,7 +128,7 @@ def test_cost_and_credit_in_different_currencies_give_no_roi_anywhere(firm):
     assert [row["currency"] for row in rows_of(found.roi, model="linear", level="type", key="Program")] == ["EUR"]
     assert row_of(found.roi, model="linear", level="type", key="Event", currency="EUR")["roi"] is None
     assert roi_of(found, "mail")["roi"] == 2
-    assert any("1 campaigns have cost and credit in different currencies" in note for note in found.notes)
+    assert any("1 campaign with cost and credit in different currencies" in note for note in found.notes)
 
 
 def test_costs_are_converted_at_the_start_of_the_campaign(firm):
@@ -147,9 +147,16 @@ def test_a_cost_without_rate_leaves_roi_undefined_and_says_so(firm):
         *(campaign("program", "5"), campaign("fair", "100", "GBP", parent_id="program", start_date=date(2026, 2, 1))),
     )
     found = bridge.attribute(currency="EUR")
-    assert [row["roi"] for row in rows_of(found.roi, model="linear", key="fair")] == [None, None]
+    fair = {
+        row["currency"]: (row["own_cost"], row["won_credit"], row["roi"])
+        for row in rows_of(found.roi, model="linear", key="fair")
+    }
+    assert fair == {"EUR": (None, 600, None), "GBP": (100, 0, None)}
     assert roi_of(found, "program", currency="EUR")["subtree_roi"] is None
-    assert found.notes == ("1 campaigns have a cost without exchange rate to EUR: their ROI is undefined",)
+    assert found.notes == (
+        "1 campaign with a cost that no exchange rate converts to EUR: "
+        "it stays in its own currency, and ROI is undefined where they won anything",
+    )
 
 
 def test_spread_shows_who_gains_or_loses_by_the_model(firm):

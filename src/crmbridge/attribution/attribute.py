@@ -295,16 +295,23 @@ def _notes(
     if is_planned and _is_unknown_without_campaigns(connection):
         notes.append("the candidates beside the plan are gone: what would be attributed without campaign evidence is not known")
     if circular:
-        notes.append(f"{circular:,} campaigns are their own ancestors; they count as roots of the hierarchy")
+        notes.append(f"{_campaigns(circular)} among their own ancestors: they count as roots of the hierarchy")
     if settings.currency is None:
         ((apart,),) = connection.execute("SELECT count(DISTINCT channel) FROM as_is_apart").fetchall()
         if apart:
             notes.append(
-                f"{apart:,} campaigns have cost and credit in different currencies: their ROI is undefined; "
+                f"{_campaigns(apart)} with cost and credit in different currencies: ROI is undefined there; "
                 "[attribution] currency converts everything to one"
             )
     else:
         ((apart,),) = connection.execute("SELECT count(*) FROM costs WHERE amount IS NOT NULL AND value_minor IS NULL").fetchall()
         if apart:
-            notes.append(f"{apart:,} campaigns have a cost without exchange rate to {settings.currency}: their ROI is undefined")
+            notes.append(
+                f"{_campaigns(apart)} with a cost that no exchange rate converts to {settings.currency}: "
+                "it stays in its own currency, and ROI is undefined where they won anything"
+            )
     return tuple(notes)
+
+
+def _campaigns(count: int) -> str:
+    return f"{count:,} campaign" if count == 1 else f"{count:,} campaigns"

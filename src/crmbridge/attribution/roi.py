@@ -44,7 +44,8 @@ _TREE = (
     + "SELECT campaign_id AS below, parent_id AS above FROM above UNION ALL SELECT campaign_id, campaign_id FROM costs"
 )
 
-# A cost without a currency is in the only one there is; what an amount without a currency is in, nobody knows.
+# A cost without a currency is in the only one there is; what an amount without a currency is in, nobody knows. A cost that no
+# rate converts stays in its own, as amounts do.
 _SPENT = """
     CREATE OR REPLACE TEMP TABLE spent AS
     WITH sole AS (
@@ -52,7 +53,9 @@ _SPENT = """
         FROM deals WHERE state <> 'lost'
     )
     SELECT c.campaign_id AS channel, c.name, c.type, c.parent_id, strftime(c.start_date, '%Y-%m') AS month,
-        coalesce(c.currency, sole.currency) AS currency, c.value_minor::HUGEINT * c.step AS cost, c.amount IS NOT NULL AS has_cost
+        coalesce(c.currency, sole.currency) AS currency,
+        coalesce(c.value_minor::HUGEINT * c.step, (c.amount * 10000)::HUGEINT) AS cost, c.amount IS NOT NULL AS has_cost,
+        c.amount IS NOT NULL AND c.value_minor IS NULL AS is_unrated
     FROM costs c, sole
 """
 
@@ -60,7 +63,7 @@ _SPENT = """
 _APART = """
     CREATE OR REPLACE TEMP TABLE "{scenario}_apart" AS
     SELECT DISTINCT s.channel FROM spent s JOIN "{scenario}_earned" e USING (channel)
-    WHERE s.has_cost AND e.state = 'won' AND (s.cost IS NULL OR e.currency IS DISTINCT FROM s.currency)
+    WHERE s.has_cost AND e.state = 'won' AND (s.is_unrated OR e.currency IS DISTINCT FROM s.currency)
 """
 
 _PEOPLE = """
