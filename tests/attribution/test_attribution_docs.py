@@ -46,6 +46,7 @@ def test_settings_and_their_defaults():
             assert tomllib.loads(f"value = {default.strip('`')}")["value"] == defaults[name]
     assert told["models"][0] == "nine of the built-in ones"
     assert len(DEFAULT_MODELS) == 9
+    assert f"the first, `{DEFAULT_MODELS[0]}` unless set" in told["models"][1]
 
 
 def test_weights_of_every_model_by_anchors():

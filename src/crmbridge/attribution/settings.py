@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-DEFAULT_MODELS = ("first", "last", "linear", "u_hubspot", "w", "full_path", "time_decay", "markov", "shapley")
+DEFAULT_MODELS = ("linear", "first", "last", "u_hubspot", "w", "full_path", "time_decay", "markov", "shapley")
 
 
 class Mode(StrEnum):
