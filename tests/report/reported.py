@@ -1,13 +1,14 @@
-"""Invented CRMs with hostile names, and the page that is written of them."""
+"""CRMs in memory, some with hostile names, and the page that is written of them."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from html.parser import HTMLParser
 
-import crmbridge
-from crmbridge.demo.stage import set_stage
+from crmbridge.bridge import Bridge
+from crmbridge.config import in_memory
 from crmbridge.model import Entity
+from crmbridge.testing.memory import MemoryAdapter, MemoryCrm, MemoryOptions
 
 HOSTILE = (
     "<script>alert(1)</script> & \"Fair\" 'x'",
@@ -28,10 +29,11 @@ def renamed(world, names=HOSTILE):
 
 
 @contextmanager
-def opened(folder, world):
-    """A bridge that has pulled the world."""
-    settings = set_stage(folder, world)
-    with crmbridge.connect(settings) as bridge:
+def opened(folder, records, *, clock=None, **attribution):
+    """A bridge that has pulled these records; keywords are of `[attribution]`."""
+    settings = in_memory({"workspace": {"folder": str(folder), "time_zone": "UTC"}, "attribution": attribution})
+    adapter = MemoryAdapter(MemoryOptions(crm=MemoryCrm(records)))
+    with Bridge(settings, adapter=adapter, **({"clock": clock} if clock else {})) as bridge:
         bridge.pull()
         yield bridge
 
@@ -42,6 +44,7 @@ class Page(HTMLParser):
     Attributes:
         tags: (name, attributes) in order.
         text: what people read.
+        drawn: what of it stands in pictures.
         headings: levels in order.
     """
 
@@ -51,21 +54,31 @@ class Page(HTMLParser):
         self.headings: list[int] = []
         self._texts: list[str] = []
         self._silent = 0
+        self._pictures = 0
+        self._drawn: list[str] = []
         self.feed(html)
 
     @property
     def text(self) -> str:
         return " ".join(" ".join(self._texts).split())
 
+    @property
+    def drawn(self) -> str:
+        return "\n".join(self._drawn)
+
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
         self._silent += tag == "style"
+        self._pictures += tag == "svg"
         if tag in ("h1", "h2", "h3", "h4"):
             self.headings.append(int(tag[1]))
 
     def handle_endtag(self, tag):
         self._silent -= tag == "style"
+        self._pictures -= tag == "svg"
 
     def handle_data(self, data):
         if not self._silent:
             self._texts.append(data)
+            if self._pictures:
+                self._drawn.append(data)

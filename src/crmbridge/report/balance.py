@@ -57,6 +57,11 @@ class Balance:
         return sum(part.opportunities for part in self.parts)
 
     @property
+    def has_amounts(self) -> bool:
+        """Whether any opportunity has an amount."""
+        return any(part.opportunities > part.unknown_amounts for part in self.parts)
+
+    @property
     def attributed(self) -> Part:
         """The part that campaigns earned."""
         return self.part(ATTRIBUTED)

@@ -27,15 +27,16 @@ PALETTE: dict[str, tuple[str, str]] = {
     "earned-soft": ("#9cc7d3", "#2c5f6e"),
     "on-earned": ("#fffffd", "#0c1a1f"),
     "gap": ("#d9822b", "#e39a4f"),
-    "gap-2": ("#e9b47c", "#a8723c"),
-    "gap-3": ("#b9a58f", "#7d6c59"),
+    "gap-2": ("#e9b47c", "#ad783f"),
+    "gap-3": ("#b9a58f", "#6f5f4d"),
     "gap-4": ("#d6cbbd", "#5c5248"),
     "on-gap": ("#2a1a08", "#1a1208"),
+    "on-small-gap": ("#2a1a09", "#f4efe8"),
     "loss": ("#b3470f", "#f08a4b"),
     "heat-1": ("#f2f6f7", "#1d2429"),
     "heat-2": ("#d3e5ea", "#20363e"),
     "heat-3": ("#a5cbd6", "#265363"),
-    "heat-4": ("#5fa1b5", "#3783a0"),
+    "heat-4": ("#5fa1b5", "#2f7a97"),
     "heat-5": ("#17708a", "#63bcd8"),
     "on-heat-4": ("#0c1a20", "#fdfffe"),
     "on-heat-5": ("#fefffe", "#0c1a1e"),
@@ -101,7 +102,8 @@ def text_width_px(text: str, size_px: float) -> float:
 
 
 def _dressed(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    spec: dict[str, Any] = chart.to_dict()
+    # Checking a drawing against its schema takes about as long as drawing it, and what is drawn here does not depend on the data.
+    spec: dict[str, Any] = chart.to_dict(validate=False)
     spec["config"] = _CONFIG
     return spec
 

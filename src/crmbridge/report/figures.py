@@ -75,11 +75,13 @@ class Figures:
         """A share; `undefined` for the share of nothing. A small share is no zero."""
         if share is None:
             return UNDEFINED
-        exact = Decimal(str(share))
+        exact = Decimal(str(share)) or Decimal(0)  # and not a zero with a minus
         if digits == 0 and 0 < abs(exact) < Decimal("0.005"):
             digits = 1
         if 0 < exact < _SMALL:
             return f"< {self._percent(Decimal('0.001'), 1)}"
+        if -_SMALL < exact < 0:
+            return f"> {self._percent(Decimal('-0.001'), 1)}"
         return self._percent(exact, digits)
 
     def roi(self, ratio: Decimal | float | None) -> str:

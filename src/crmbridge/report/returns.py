@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from crmbridge.report.figures import NO_CURRENCY
 
 _ZERO = Decimal(0)
 
@@ -18,7 +20,8 @@ class Earner:
     """A campaign, or a type of campaigns, in one scenario.
 
     Attributes:
-        cost: its own actual cost; None where nobody entered one.
+        cost: its own actual cost in this currency; None where nobody entered one.
+        elsewhere: the other currencies that it cost money in, which no rate joins to this one.
         credit: won money under the model that the page leads with.
         roi: under that model; None where it is undefined.
         rois: model -> ROI, only where it is defined.
@@ -30,6 +33,7 @@ class Earner:
     type: str | None
     currency: str | None
     cost: Decimal | None
+    elsewhere: tuple[str, ...]
     credit: Decimal
     roi: float | None
     rois: dict[str, float]
@@ -45,6 +49,7 @@ class Returns:
         defined: how many campaigns have an ROI at all.
         undefined: those of the most credit among the ones without.
         undefined_count: how many have none.
+        elsewhere_count: how many of those cost money in another currency.
         undefined_credit: what those earned together.
         currency: of all of these.
     """
@@ -53,6 +58,7 @@ class Returns:
     defined: int
     undefined: tuple[Earner, ...]
     undefined_count: int
+    elsewhere_count: int
     undefined_credit: Decimal
     currency: str | None
 
@@ -85,15 +91,18 @@ def returns_of(roi: pa.Table, *, scenario: str, model: str, currency: str | None
         currency: money in different currencies cannot be ranked.
         limit: how many to show.
     """
-    mine = roi.filter((pc.field("level") == "campaign") & (pc.field("scenario") == scenario) & _currency_is(currency))
+    every = roi.filter((pc.field("level") == "campaign") & (pc.field("scenario") == scenario))
+    mine, elsewhere = every.filter(_currency_is(currency)), _elsewhere(every, model, currency)
     chosen = mine.filter(pc.field("model") == model)
     with_roi, without = chosen.filter(~pc.field("roi").is_null()), chosen.filter(pc.field("roi").is_null())
-    shown = _earners(mine, _most_credit(with_roi, limit), model)
+    shown = _earners(mine, _most_credit(with_roi, limit), model, elsewhere)
+    undefined = _earners(mine, _most_credit(without, limit), model, elsewhere)
     return Returns(
         shown=tuple(sorted(shown, key=lambda one: (-(one.roi or 0.0), one.key))),
         defined=len(with_roi),
-        undefined=tuple(one for one in _earners(mine, _most_credit(without, limit), model) if one.credit),
+        undefined=tuple(one for one in undefined if one.credit),
         undefined_count=len(without),
+        elsewhere_count=len(elsewhere.keys() & set(without["key"].to_pylist())),
         undefined_credit=pc.sum(without["won_credit"]).as_py() or _ZERO,
         currency=currency,
     )
@@ -101,8 +110,10 @@ def returns_of(roi: pa.Table, *, scenario: str, model: str, currency: str | None
 
 def types_of(roi: pa.Table, *, scenario: str, model: str, currency: str | None, limit: int) -> tuple[Earner, ...]:
     """The types of campaigns by falling credit."""
-    mine = roi.filter((pc.field("level") == "type") & (pc.field("scenario") == scenario) & _currency_is(currency))
-    return tuple(_earners(mine, _most_credit(mine.filter(pc.field("model") == model), limit), model))
+    every = roi.filter((pc.field("level") == "type") & (pc.field("scenario") == scenario))
+    mine = every.filter(_currency_is(currency))
+    keys = _most_credit(mine.filter(pc.field("model") == model), limit)
+    return tuple(_earners(mine, keys, model, _elsewhere(every, model, currency)))
 
 
 def shares_of(
@@ -154,18 +165,28 @@ def _currency_is(currency: str | None) -> pc.Expression:
     return pc.field("currency").is_null() if currency is None else pc.field("currency") == currency
 
 
+def _elsewhere(roi: pa.Table, model: str, currency: str | None) -> dict[str, tuple[str, ...]]:
+    """Key -> the other currencies in which it cost money."""
+    cost = roi.filter((pc.field("model") == model) & ~_currency_is(currency) & ~pc.field("own_cost").is_null())
+    found: dict[str, list[str]] = {}
+    for key, other in zip(cost["key"].to_pylist(), cost["currency"].to_pylist(), strict=True):
+        found.setdefault(key, []).append(other or NO_CURRENCY)
+    return {key: tuple(sorted(others)) for key, others in found.items()}
+
+
 def _most_credit(table: pa.Table, limit: int) -> list[str]:
     order = [("won_credit", "descending"), ("key", "ascending")]
     keys: list[str] = table.sort_by(order)["key"].slice(0, limit).to_pylist()
     return keys
 
 
-def _earners(table: pa.Table, keys: Sequence[str], model: str) -> list[Earner]:
+def _earners(table: pa.Table, keys: Sequence[str], model: str, elsewhere: Mapping[str, tuple[str, ...]]) -> list[Earner]:
     rows = table.filter(pc.field("key").isin(pa.array(list(keys), pa.string()))).to_pylist()
-    return [_earner([row for row in rows if row["key"] == key], model) for key in keys]
+    return [earner([row for row in rows if row["key"] == key], model, elsewhere.get(key, ())) for key in keys]
 
 
-def _earner(rows: list[dict[str, Any]], model: str) -> Earner:
+def earner(rows: Sequence[dict[str, Any]], model: str, elsewhere: tuple[str, ...] = ()) -> Earner:
+    """One campaign or type out of its rows, one for each model."""
     chosen = next(row for row in rows if row["model"] == model)
     rois = {row["model"]: float(row["roi"]) for row in rows if row["roi"] is not None}
     return Earner(
@@ -174,6 +195,7 @@ def _earner(rows: list[dict[str, Any]], model: str) -> Earner:
         type=chosen["type"],
         currency=chosen["currency"],
         cost=chosen["own_cost"],
+        elsewhere=elsewhere,
         credit=chosen["won_credit"] or _ZERO,
         roi=rois.get(model),
         rois=rois,

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crmbridge.attribution.result import ModelInfo, Residual
+from crmbridge.attribution.settings import Rates
 from crmbridge.report.balance import APPLIED, AS_IS, ATTRIBUTED, Pair, Part, pairs
 from crmbridge.report.drawing import Drawing
 from crmbridge.report.figures import NO_CURRENCY, Figures, plain
@@ -31,7 +32,7 @@ from crmbridge.report.pictures import (
     waterfall,
 )
 from crmbridge.report.reasons import Reasons
-from crmbridge.report.returns import Earner, Returns, Shares, names_of, returns_of, shares_of, types_of
+from crmbridge.report.returns import Earner, Returns, Shares, earner, names_of, returns_of, shares_of, types_of
 
 CAMPAIGNS_SHOWN = 14
 ROWS_SHOWN = 12
@@ -41,6 +42,11 @@ MONTHS_SHOWN = 36
 PAIRS_SHOWN = 12
 FINDINGS_SHOWN = 40
 _ZERO = Decimal(0)
+_RATES = {
+    Rates.DATED: "of the day of the close; for open opportunities of the day of the copy, for costs of the campaign's start",
+    Rates.STATIC: "those of the day of the copy, for everything",
+}
+_BASES = {"model": "the model", "threshold": "how sure the plan's roles must be"}
 
 
 @dataclass(frozen=True)
@@ -74,16 +80,18 @@ class Journey:
 
 @dataclass(frozen=True)
 class Spread:
-    """How far ROI depends on the model.
+    """How far ROI depends on something.
 
     Attributes:
-        basis: what is varied.
-        campaigns: how many have an ROI under several models.
+        basis: model or threshold.
+        by: what that is, after "with".
+        campaigns: how many have an ROI under several of them.
         sign_count, rank_count: how many of them change sign, or rank.
         rows: those that change sign, the widest first.
     """
 
     basis: str
+    by: str
     campaigns: int
     sign_count: int
     rank_count: int
@@ -91,10 +99,26 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with the data, in all the places where it is.
+
+    Attributes:
+        records: in all places together.
+        places: (entity and field, records), the most first.
+    """
+
+    severity: str
+    meaning: str
+    records: int
+    places: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class Circle:
-    """Won money attributed with the plan, and with only the roles that are sure without campaign evidence."""
+    """Won money attributed as it is, with the plan, and with only the roles that are sure without campaign evidence."""
 
     currency: str | None
+    as_is: Decimal
     attributed: Decimal
     without: Decimal
 
@@ -196,6 +220,11 @@ class Story:
         """The bars of the headline."""
         return split_bars(self.lead, self.name_of, self._figures) if self.lead and _is_drawable(self.lead) else None
 
+    @property
+    def has_small_gaps(self) -> bool:
+        """Whether the bars of the headline show several gaps."""
+        return self.lead is not None and sum(part.amount > 0 for part in self.lead.as_is.parts) > 2
+
     @cached_property
     def waterfall(self) -> Drawing | None:
         """The ledger as a picture."""
@@ -243,10 +272,17 @@ class Story:
         closed = [row for row in rows if row.gap == "no_role" and row.state == "won"]
         facts = [Fact("opportunities won", figures.count(sum(p.as_is.opportunities for p in self._pairs if p.state == "won")))]
         facts += [Fact("of them with nobody linked", figures.percent(row.as_is_share)) for row in closed]
-        facts.append(Fact("campaigns with credit", figures.count(len(pc.unique(self._found.credits["campaign_id"])))))
+        facts.append(Fact("campaigns with won credit", figures.count(self._credited)))
         if self.reasons:
             facts.append(Fact("roles the plan adds", figures.short_count(self.reasons.lines)))
         return tuple(facts)
+
+    @property
+    def _credited(self) -> int:
+        """How many campaigns have won credit as it is, under any model."""
+        credited = self._found.credits
+        mine = credited.filter((pc.field("scenario") == AS_IS) & (pc.field("state") == "won"))
+        return len(pc.unique(mine.filter(pc.not_equal(mine["credit"], pa.scalar(_ZERO, mine["credit"].type)))["campaign_id"]))
 
     # Who is linked
 
@@ -312,7 +348,7 @@ class Story:
         parents = pc.unique(roi["parent_id"].drop_null())
         mine = roi.filter((pc.field("model") == self.model.name) & _currency_is(self._currency) & pc.field("key").isin(parents))
         rows = mine.sort_by([("subtree_won_credit", "descending"), ("key", "ascending")]).slice(0, ROWS_SHOWN).to_pylist()
-        return tuple(_earner(row) for row in rows)
+        return tuple(earner([row], self.model.name) for row in rows)
 
     # Models
 
@@ -331,14 +367,24 @@ class Story:
         return found if found.rows else None
 
     @cached_property
-    def spread(self) -> Spread | None:
-        """How far ROI moves with the model; None where no campaign has several."""
-        mine = self._found.spread.filter((pc.field("basis") == "model") & _currency_is(self._currency))
-        if not len(mine):
-            return None
+    def spreads(self) -> tuple[Spread, ...]:
+        """How far ROI moves with the model, and with how sure planned roles must be; without those that nothing is known of."""
+        found = (self._spread(basis, by) for basis, by in _BASES.items())
+        return tuple(one for one in found if one.campaigns)
+
+    def _spread(self, basis: str, by: str) -> Spread:
+        mine = self._found.spread.filter((pc.field("basis") == basis) & _currency_is(self._currency))
         changing = mine.filter(pc.field("changes_sign"))
+        rows = [
+            {**row, "lowest_at": self._at(basis, row["lowest_at"]), "highest_at": self._at(basis, row["highest_at"])}
+            for row in changing.slice(0, ROWS_SHOWN).to_pylist()
+        ]
         ranked = pc.sum(mine["changes_rank"]).as_py() or 0
-        return Spread("model", len(mine), len(changing), ranked, tuple(changing.slice(0, ROWS_SHOWN).to_pylist()))
+        return Spread(basis, by, len(mine), len(changing), ranked, tuple(rows))
+
+    def _at(self, basis: str, at: str) -> str:
+        """A model's label, or a threshold as a percentage."""
+        return self.label_of.get(at, at) if basis == "model" else f"at least {self._figures.percent(Decimal(at))} sure"
 
     # What the plan changes
 
@@ -384,7 +430,7 @@ class Story:
     def without_campaigns(self) -> list[Circle]:
         """What the plan attributes, with and without campaign evidence."""
         rows = self._found.without_campaign_evidence.to_pylist()
-        return [Circle(row["currency"], row["as_if_applied"], row["without_campaign_evidence"]) for row in rows]
+        return [Circle(row["currency"], row["as_is"], row["as_if_applied"], row["without_campaign_evidence"]) for row in rows]
 
     # Journeys, reasons, findings
 
@@ -429,17 +475,24 @@ class Story:
             [(f"{percent(low)} to {percent(low + 0.1)}", count) for low, count in self.reasons.bands], self._figures
         )
 
-    @property
-    def findings(self) -> list[dict[str, Any]]:
-        """What is wrong with the data, the worst first."""
+    @cached_property
+    def _all_findings(self) -> list[Finding]:
         order = {"error": 0, "warning": 1}
-        rows = self._material.findings.to_pylist()
-        return sorted(rows, key=lambda row: (order.get(row["severity"], 2), -row["count"]))[:FINDINGS_SHOWN]
+        found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in self._material.findings.to_pylist():
+            found.setdefault((row["severity"], row["meaning"]), []).append(row)
+        made = [_finding(severity, meaning, rows) for (severity, meaning), rows in found.items()]
+        return sorted(made, key=lambda one: (order.get(one.severity, 2), -one.records, one.meaning))
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is wrong with the data, the worst first."""
+        return self._all_findings[:FINDINGS_SHOWN]
 
     @property
     def findings_left_out(self) -> int:
         """How many more there are."""
-        return max(len(self._material.findings) - FINDINGS_SHOWN, 0)
+        return max(len(self._all_findings) - FINDINGS_SHOWN, 0)
 
     # How it was made
 
@@ -451,6 +504,8 @@ class Story:
             Fact("Copy of the CRM", f"{self._figures.moment(found.as_of, found.time_zone)}, adapter {plain(self.adapter)}"),
             Fact("Fingerprint of all records", self._material.snapshot_fingerprint[:16], is_code=True),
         ]
+        if found.settings.currency:
+            facts.append(Fact("Exchange rates", f"To {found.settings.currency}: {_RATES[found.settings.rates]}."))
         if found.plan_id:
             facts.append(Fact("Plan", found.plan_id, is_code=True))
         facts += [Fact("Note", note) for note in found.notes]
@@ -483,23 +538,14 @@ def _month(name: str, rows: list[dict[str, Any]], *, has_plan: bool) -> Month:
     return Month(name, total(AS_IS, attributed=False), total(AS_IS, attributed=True), applied)
 
 
-def _earner(row: dict[str, Any]) -> Earner:
-    rois = {row["model"]: float(row["roi"])} if row["roi"] is not None else {}
-    return Earner(
-        key=row["key"],
-        name=row["name"] or row["key"],
-        type=row["type"],
-        currency=row["currency"],
-        cost=row["own_cost"],
-        credit=row["won_credit"],
-        roi=rois.get(row["model"]),
-        rois=rois,
-        figures=row,
-    )
-
-
 def _currency_is(currency: str | None) -> pc.Expression:
     return pc.field("currency").is_null() if currency is None else pc.field("currency") == currency
+
+
+def _finding(severity: str, meaning: str, rows: list[dict[str, Any]]) -> Finding:
+    places = [(" ".join(filter(None, (row["entity"], row["field"]))), row["count"]) for row in rows]
+    places.sort(key=lambda place: (-place[1], place[0]))
+    return Finding(severity, meaning, sum(count for _, count in places), tuple(places))
 
 
 def _told(value: Any) -> str:  # noqa: ANN401 - any setting

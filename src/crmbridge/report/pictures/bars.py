@@ -38,7 +38,7 @@ def _chart(counts: Sequence[tuple[str, int]], figures: Figures, width_px: int) -
     base = chart_of(placed)
     middle = pixels("middle", height)
     return alt.layer(
-        base.mark_rect(fill=color("earned")).encode(x=x, x2=alt.datum(0), y=pixels("top", height), y2="bottom:Q"),
-        base.mark_text(align="left").encode(x=alt.value(0), y=middle, text="name:N"),
-        base.mark_text(align="left", dx=7, fontSize=12.5, fontWeight="bold").encode(x=x, y=middle, text="text:N"),
+        base.mark_rect(fill=color("earned")).encode(x=x, x2=alt.datum(0), y=pixels("top", height), y2=alt.Y2("bottom:Q")),
+        base.mark_text(align="left", limit=names_px - 8).encode(x=alt.value(0), y=middle, text=alt.Text("name:N")),
+        base.mark_text(align="left", dx=7, fontSize=12.5, fontWeight="bold").encode(x=x, y=middle, text=alt.Text("text:N")),
     ).properties(width=width_px, height=height)

@@ -57,15 +57,15 @@ def _chart(spans: Sequence[Span], names_px: int, fill: str, full: float | None, 
     ends = {"x": alt.value(names_px + 56), "x2": alt.value(width_px - right_px)}
     tracks = chart_of(placed).mark_rule(stroke=color("hairline")).encode(**ends, y=y)
     hollow = chart_of(placed).mark_circle(size=70, fill=color("paper"), stroke=color("muted"), strokeWidth=2, opacity=1)
-    ways = chart_of(both).mark_rule(stroke=color(fill), strokeWidth=3, opacity=0.45).encode(x=x, x2="applied:Q", y=y)
+    ways = chart_of(both).mark_rule(stroke=color(fill), strokeWidth=3, opacity=0.45).encode(x=x, x2=alt.X2("applied:Q"), y=y)
     return alt.layer(
         tracks,
         ways,
         hollow.encode(x=x, y=y),
         _second(chart_of(both).mark_circle(size=95, fill=color(fill), opacity=1), x).encode(y=y),
         *_figures(placed, x, height, fill),
-        chart_of(placed).mark_text(align="left").encode(x=alt.value(0), y=y, text="name:N"),
-        chart_of(heads).mark_text(align="left", fontWeight="bold").encode(x=alt.value(0), y=y, text="group:N"),
+        chart_of(placed).mark_text(align="left", limit=names_px).encode(x=alt.value(0), y=y, text=alt.Text("name:N")),
+        chart_of(heads).mark_text(align="left", fontWeight="bold").encode(x=alt.value(0), y=y, text=alt.Text("group:N")),
     ).properties(width=width_px, height=height)
 
 
@@ -102,10 +102,10 @@ def _figures(placed: list[dict[str, Any]], x: alt.X, height: float, fill: str) -
     strong: dict[str, Any]
     muted, strong = {"fill": color("muted")}, {"fill": color(fill), "fontWeight": "bold"}
     return [
-        chart_of(rising).mark_text(**left, **muted).encode(x=x, y=y, text="as_is_text:N"),
-        chart_of([*falling, *still]).mark_text(**right, **muted).encode(x=x, y=y, text="as_is_text:N"),
-        _second(chart_of(rising).mark_text(**right, **strong), x).encode(y=y, text="applied_text:N"),
-        _second(chart_of(falling).mark_text(**left, **strong), x).encode(y=y, text="applied_text:N"),
+        chart_of(rising).mark_text(**left, **muted).encode(x=x, y=y, text=alt.Text("as_is_text:N")),
+        chart_of([*falling, *still]).mark_text(**right, **muted).encode(x=x, y=y, text=alt.Text("as_is_text:N")),
+        _second(chart_of(rising).mark_text(**right, **strong), x).encode(y=y, text=alt.Text("applied_text:N")),
+        _second(chart_of(falling).mark_text(**left, **strong), x).encode(y=y, text=alt.Text("applied_text:N")),
     ]
 
 

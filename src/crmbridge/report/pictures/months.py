@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 
 from crmbridge.report.drawing import NARROW_PX, Drawing, both_widths, chart_of, color, pixels
 from crmbridge.report.figures import Figures
 
-_HEIGHT_PX, _TOP_PX, _FOOT_PX = 190, 12, 26
+_HEIGHT_PX, _TOP_PX, _FOOT_PX = 200, 22, 26
+_LABEL_PX = 30
+"""Half of what the label of the largest month needs."""
 _YEAR_LABELS_PX = 16
 
 
@@ -66,15 +68,16 @@ def _chart(months: Sequence[Month], currency: str | None, figures: Figures, widt
     y = pixels("top", _HEIGHT_PX)
     layers = [("amount", "hairline"), ("applied", "earned-soft"), ("as_is", "earned")]
     drawn = [
-        chart_of(columns(name)).mark_rect(fill=color(fill)).encode(x=x, x2="to:Q", y=y, y2="base:Q") for name, fill in layers
+        chart_of(columns(name)).mark_rect(fill=color(fill)).encode(x=x, x2=alt.X2("to:Q"), y=y, y2=alt.Y2("base:Q"))
+        for name, fill in layers
     ]
     years = chart_of(_years(months, step_px, width_px)).mark_text(align="left", fontSize=11.5, fill=color("muted"), dy=14)
     ground = chart_of([{"top": base}]).mark_rule(stroke=color("faint"))
     return alt.layer(
         *drawn,
         ground.encode(y=y, x=alt.value(0), x2=alt.value(len(months) * step_px)),
-        years.encode(x=x, y=alt.value(base), text="year:N"),
-        *_largest(months, currency, figures, step_px, x),
+        years.encode(x=x, y=alt.value(base), text=alt.Text("year:N")),
+        *_largest(months, currency, figures, step_px, width_px, x),
     ).properties(width=width_px, height=_HEIGHT_PX)
 
 
@@ -89,12 +92,15 @@ def _years(months: Sequence[Month], step_px: float, width_px: int) -> list[dict[
     return found
 
 
-def _largest(months: Sequence[Month], currency: str | None, figures: Figures, step_px: float, x: alt.X) -> list[alt.Chart]:
+def _largest(
+    months: Sequence[Month], currency: str | None, figures: Figures, step_px: float, width_px: int, x: alt.X
+) -> list[alt.Chart]:
     """The height of the largest month, said once: that is the whole of the vertical axis."""
     place = max(range(len(months)), key=lambda index: months[index].amount)
-    label = {"from": place * step_px + step_px / 2, "text": figures.short_money(months[place].amount, currency)}
-    is_right = place > len(months) / 2
-    mark = chart_of([label]).mark_text(
-        align="right" if is_right else "left", dx=-step_px if is_right else step_px, fontSize=12, fill=color("muted")
-    )
-    return [mark.encode(x=x, y=alt.value(_TOP_PX + 5), text="text:N")]
+    middle_px = (place + 0.5) * step_px
+    label = {"from": middle_px, "text": figures.short_money(months[place].amount, currency)}
+    align: Literal["left", "center", "right"] = "center"
+    if middle_px < _LABEL_PX or middle_px > width_px - _LABEL_PX:
+        align = "left" if middle_px < _LABEL_PX else "right"
+    mark = chart_of([label]).mark_text(align=align, fontSize=12, fill=color("muted"))
+    return [mark.encode(x=x, y=alt.value(_TOP_PX - 9), text=alt.Text("text:N"))]

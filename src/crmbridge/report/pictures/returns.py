@@ -14,6 +14,7 @@ from crmbridge.report.figures import Figures, short
 
 _ROW_PX, _TOP_PX = 40, 26
 _TICKS = (-1.0, -0.5, 0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
+_CHOSEN_PX = 84
 _APART_PX = {True: 34, False: 46}
 
 
@@ -60,7 +61,7 @@ def _chart(rows: Sequence[ReturnRow], figures: Figures, width_px: int) -> alt.La
     height = _TOP_PX + len(rows) * _ROW_PX
     values = [value for row in rows for value in row.others]
     domain = [min(-1.0, *values), max(1.0, *values)]
-    right_px = 12 if is_narrow else 60
+    right_px = 12 if is_narrow else _CHOSEN_PX
     plot = (names_px + 14, width_px - right_px)
     scale = alt.Scale(type="symlog", constant=1, domain=domain, range=list(plot), nice=False)
     x = alt.X("value:Q", axis=None, scale=scale)
@@ -68,7 +69,7 @@ def _chart(rows: Sequence[ReturnRow], figures: Figures, width_px: int) -> alt.La
     return alt.layer(
         *_axis(domain, plot, x, height, figures, is_narrow=is_narrow),
         *_ranges(placed, x, height),
-        *_labels(placed, height),
+        *_labels(placed, height, names_px),
         *([] if is_narrow else _chosen_figures(placed, figures, height, width_px)),
     ).properties(width=width_px, height=height)
 
@@ -93,9 +94,9 @@ def _axis(
     y = pixels("top", height)
     lines = chart_of(one for one in ticks if one["value"] != 0).mark_rule(stroke=color("hairline"))
     return [
-        lines.encode(x=x, y=y, y2="bottom:Q"),
-        chart_of(even).mark_rule(stroke=color("muted"), strokeWidth=1.25).encode(x=x, y=y, y2="bottom:Q"),
-        chart_of(ticks).mark_text(fontSize=11, dy=-8, fill=color("muted")).encode(x=x, y=y, text="text:N"),
+        lines.encode(x=x, y=y, y2=alt.Y2("bottom:Q")),
+        chart_of(even).mark_rule(stroke=color("muted"), strokeWidth=1.25).encode(x=x, y=y, y2=alt.Y2("bottom:Q")),
+        chart_of(ticks).mark_text(fontSize=11, dy=-8, fill=color("muted")).encode(x=x, y=y, text=alt.Text("text:N")),
     ]
 
 
@@ -125,7 +126,9 @@ def _ranges(placed: list[dict[str, Any]], x: alt.X, height: float) -> list[alt.C
         if one["row"].chosen is not None
     ]
     return [
-        chart_of(lines).mark_rule(stroke=color("earned-soft"), strokeWidth=6, strokeCap="round").encode(x=x, x2="to:Q", y=y),
+        chart_of(lines)
+        .mark_rule(stroke=color("earned-soft"), strokeWidth=6, strokeCap="round")
+        .encode(x=x, x2=alt.X2("to:Q"), y=y),
         chart_of(ticks).mark_tick(thickness=1.5, size=14, color=color("muted")).encode(x=x, y=y),
         chart_of(dots)
         .mark_circle(size=120, opacity=1, stroke=color("paper"), strokeWidth=1.5)
@@ -133,18 +136,23 @@ def _ranges(placed: list[dict[str, Any]], x: alt.X, height: float) -> list[alt.C
     ]
 
 
-def _labels(placed: list[dict[str, Any]], height: float) -> list[alt.Chart]:
+def _labels(placed: list[dict[str, Any]], height: float, names_px: int) -> list[alt.Chart]:
     texts = [{"y": one["y"], "name": one["name"], "note": one["note"]} for one in placed]
     y = pixels("y", height)
-    names = chart_of(texts).mark_text(align="left", dy=-7, fontSize=13)
-    notes = chart_of(texts).mark_text(align="left", dy=9, fontSize=11, fill=color("muted"))
-    return [names.encode(x=alt.value(0), y=y, text="name:N"), notes.encode(x=alt.value(0), y=y, text="note:N")]
+    names = chart_of(texts).mark_text(align="left", dy=-7, fontSize=13, limit=names_px)
+    notes = chart_of(texts).mark_text(align="left", dy=9, fontSize=11, limit=names_px, fill=color("muted"))
+    return [
+        names.encode(x=alt.value(0), y=y, text=alt.Text("name:N")),
+        notes.encode(x=alt.value(0), y=y, text=alt.Text("note:N")),
+    ]
 
 
 def _chosen_figures(placed: list[dict[str, Any]], figures: Figures, height: float, width_px: int) -> list[alt.Chart]:
     texts = [{"y": one["y"], "text": figures.roi(one["row"].chosen), "fill": _sign_color(one["row"].chosen)} for one in placed]
     shown = chart_of(texts).mark_text(align="right", fontWeight="bold", fontSize=13)
-    return [shown.encode(x=alt.value(width_px), y=pixels("y", height), text="text:N", fill=alt.Fill("fill:N", scale=None))]
+    return [
+        shown.encode(x=alt.value(width_px), y=pixels("y", height), text=alt.Text("text:N"), fill=alt.Fill("fill:N", scale=None))
+    ]
 
 
 def _sign_color(value: float | None) -> str:

@@ -12,6 +12,8 @@ from crmbridge.report.drawing import Drawing, both_widths, chart_of, color, pixe
 from crmbridge.report.figures import Figures
 
 _SHADES = ("gap", "gap-2", "gap-3", "gap-4")
+_ON = {"earned": "on-earned", "gap": "on-gap", "gap-2": "on-gap", "gap-3": "on-small-gap", "gap-4": "on-small-gap"}
+"""Shade of a segment -> colour of the text on it."""
 _HEAD_PX, _BAR_PX, _APART_PX = 30, 48, 24
 _ROW_PX = _HEAD_PX + _BAR_PX + _APART_PX
 _INSET_PX, _LARGE_PX, _SMALL_PX = 9, 14, 12
@@ -59,7 +61,7 @@ def _segments(
                 "top": top,
                 "bottom": top + _BAR_PX,
                 "fill": color(shades[part.residual]),
-                "text": color("on-earned" if part.residual == ATTRIBUTED else "on-gap"),
+                "text": color(_ON[shades[part.residual]]),
                 "name": names[part.residual],
                 "amount": figures.short_money(part.amount, balance.currency),
             }
@@ -74,7 +76,7 @@ def _chart(segments: Sequence[dict[str, Any]], heads: Sequence[dict[str, Any]], 
     bars = (
         chart_of(segments)
         .mark_rect(strokeWidth=1.5, stroke=color("paper"))
-        .encode(x=x, x2="to:Q", y=pixels("top", height), y2="bottom:Q", fill=alt.Fill("fill:N", scale=None))
+        .encode(x=x, x2=alt.X2("to:Q"), y=pixels("top", height), y2=alt.Y2("bottom:Q"), fill=alt.Fill("fill:N", scale=None))
     )
     labelled = chart_of(one for one in segments if _has_room(one, width_px)).encode(
         x=x, y=pixels("top", height), fill=alt.Fill("text:N", scale=None)
@@ -83,11 +85,11 @@ def _chart(segments: Sequence[dict[str, Any]], heads: Sequence[dict[str, Any]], 
     inside: dict[str, Any] = {"align": "left", "dx": _INSET_PX}
     return alt.layer(
         bars,
-        labelled.mark_text(**inside, dy=17, fontWeight="bold", fontSize=_LARGE_PX).encode(text="amount:N"),
-        labelled.mark_text(**inside, dy=35, fontSize=_SMALL_PX).encode(text="name:N"),
-        top.mark_text(align="left", fontWeight="bold", fontSize=15).encode(x=alt.value(0), text="scenario:N"),
+        labelled.mark_text(**inside, dy=17, fontWeight="bold", fontSize=_LARGE_PX).encode(text=alt.Text("amount:N")),
+        labelled.mark_text(**inside, dy=35, fontSize=_SMALL_PX).encode(text=alt.Text("name:N")),
+        top.mark_text(align="left", fontWeight="bold", fontSize=15).encode(x=alt.value(0), text=alt.Text("scenario:N")),
         top.mark_text(align="right", fontWeight="bold", fontSize=15, fill=color("earned")).encode(
-            x=alt.value(width_px), text="share:N"
+            x=alt.value(width_px), text=alt.Text("share:N")
         ),
     ).properties(width=width_px, height=height)
 

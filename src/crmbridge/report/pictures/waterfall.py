@@ -79,7 +79,7 @@ def _names(labels: Sequence[str]) -> alt.LayerChart | alt.FacetChart:
     texts = [
         chart_of(one for one in named if one["weight"] == weight)
         .mark_text(align="left", fontWeight=weight)
-        .encode(x=alt.value(0), y=pixels("y", height), text="name:N")
+        .encode(x=alt.value(0), y=pixels("y", height), text=alt.Text("name:N"))
         for weight in ("bold", "normal")
     ]
     return alt.layer(*texts).properties(width=_NAMES_PX, height=height)
@@ -89,18 +89,22 @@ def _panel(title: str, steps: list[dict[str, Any]], width_px: int) -> alt.LayerC
     height = len(steps) * _ROW_PX
     x = alt.X("from:Q", axis=None, scale=alt.Scale(domain=[0, 1], nice=False))
     y = pixels("top", height)
-    bars = chart_of(steps).mark_rect().encode(x=x, x2="to:Q", y=y, y2="bottom:Q", fill=alt.Fill("fill:N", scale=None))
+    bars = (
+        chart_of(steps)
+        .mark_rect()
+        .encode(x=x, x2=alt.X2("to:Q"), y=y, y2=alt.Y2("bottom:Q"), fill=alt.Fill("fill:N", scale=None))
+    )
     joints = (
         chart_of(_joints(steps))
         .mark_rule(stroke=color("faint"), strokeWidth=1)
-        .encode(x=x, y=pixels("top", height), y2="bottom:Q")
+        .encode(x=x, y=pixels("top", height), y2=alt.Y2("bottom:Q"))
     )
     heading = chart_of([{"title": title}]).mark_text(align="left", fontWeight="bold", fontSize=14, dy=-14)
     return alt.layer(
         joints,
         bars,
         *_amounts(steps, x, height),
-        heading.encode(x=alt.value(0), y=alt.value(0), text="title:N"),
+        heading.encode(x=alt.value(0), y=alt.value(0), text=alt.Text("title:N")),
     ).properties(width=width_px, height=height)
 
 
@@ -118,7 +122,7 @@ def _amounts(steps: list[dict[str, Any]], x: alt.X, height: float) -> list[alt.C
         .encode(
             x=at,
             y=pixels("middle", height),
-            text="amount:N",
+            text=alt.Text("amount:N"),
             fill=alt.value(color("ink")) if side != "within" else alt.Fill("inside:N", scale=None),
         )
         for side, place in places.items()
