@@ -279,6 +279,26 @@ def test_an_option_that_names_no_field_fails_the_check(org, opened):
     assert failed == ["field No_Such__c"]
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("Key__c string(255) cux", None),
+        ("Key__c string(255) cu", "is not unique"),
+        ("Key__c string(80) cux", "too short"),
+        ("Key__c textarea(255) cux", "is not of type text"),
+        ("Key__c string(255) x", "may not be set"),
+    ],
+)
+def test_a_field_that_cannot_guard_against_doubles_fails_the_check(shared_org, monkeypatch, line, problem):
+    switches = Switches(custom_fields={"OpportunityContactRole": (line,)})
+    monkeypatch.setattr(shared_org.store, "schema", Schema(switches, tuple(shared_org.lookup_fields.values())))
+    adapter = adapter_on(shared_org, write_key_field="Key__c")
+    found = [check for check in adapter.check().checks if check.name == "field Key__c"]
+    adapter.close()
+    assert [check.status for check in found] == ["failed"] * (problem is not None)
+    assert not problem or problem in found[0].detail
+
+
 # --- small and large, whole and changed -----------------------------------------------------------------------------
 
 

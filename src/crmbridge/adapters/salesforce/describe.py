@@ -28,6 +28,7 @@ class ObjectFacts:
         flags: createable, updateable, deletable, queryable, replicateable ... of the object.
         changeable: the fields that may be set on create.
         lengths: of text fields, in characters, by API name.
+        unique: the fields of which no two records may hold the same.
         parents: the fields of objects that are looked into from here, such as RecordType; none where it may not be seen.
     """
 
@@ -37,6 +38,7 @@ class ObjectFacts:
     flags: Mapping[str, bool] = field(default_factory=dict)
     changeable: frozenset[str] = frozenset()
     lengths: Mapping[str, int] = field(default_factory=dict)
+    unique: frozenset[str] = frozenset()
     parents: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def has(self, path: str) -> bool:
@@ -93,6 +95,7 @@ def facts(body: Mapping[str, Any], parents: Mapping[str, frozenset[str]]) -> Obj
         flags={name: value for name, value in body.items() if isinstance(value, bool)},
         changeable=frozenset(item["name"] for item in fields if item.get("createable")),
         lengths={item["name"]: int(item["length"]) for item in fields if item.get("length")},
+        unique=frozenset(item["name"] for item in fields if item.get("unique")),
         parents=parents,
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from crmbridge.adapters.salesforce.connection import Connection
-    from crmbridge.adapters.salesforce.describe import Organisation
+    from crmbridge.adapters.salesforce.describe import ObjectFacts, Organisation
     from crmbridge.adapters.salesforce.mapping import Sources
     from crmbridge.adapters.salesforce.reader import Reader
 
@@ -109,6 +109,21 @@ def _option_checks(connection: Connection, organisation: Organisation) -> Iterat
         if facts is None or not facts.has(name):
             detail = f"{object_name} has no field {name}, or this user may not see it"
             yield Check(name=f"field {name}", status="failed", detail=detail, hint=_PERMISSIONS_HINT)
+        elif name == options.write_key_field and (problem := _key_problem(facts, name)) is not None:
+            yield Check(name=f"field {name}", status="failed", detail=f"{ROLES}.{name} {problem}", hint=_KEY_HINT)
+
+
+_KEY_LENGTH = 255
+_KEY_HINT = f"write_key_field: an External Id, unique, text of {_KEY_LENGTH} characters, which the user may edit"
+
+
+def _key_problem(facts: ObjectFacts, name: str) -> str | None:
+    """Why a field cannot keep Salesforce from taking the same role twice."""
+    if name not in facts.changeable:
+        return "may not be set by this user"
+    if facts.fields[name] != "string" or facts.lengths.get(name, 0) < _KEY_LENGTH:
+        return "is not of type text, or too short"
+    return None if name in facts.unique else "is not unique: Salesforce would take the same role twice"
 
 
 def _provenance_checks(connection: Connection, organisation: Organisation) -> Iterator[Check]:
