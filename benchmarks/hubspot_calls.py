@@ -246,13 +246,10 @@ class Case:
     def memory(self) -> Path:
         return self.folder / "memory"
 
-    def nights(self) -> dict[str, dict[str, Any]]:
-        """Ways to set up the nightly run: name -> options."""
-        return {
-            "nightly, 1 % changed": {},
-            "the same, remembering": {"remember_in": self.memory},
-            "the same, links stay": {"links_stay": True, "remember_in": self.memory},
-        }
+    def night(self, name: str) -> dict[str, Any]:
+        """The options of a nightly run, by its name."""
+        remembering = {"remember_in": self.memory} if "remember" in name else {}
+        return remembering | ({"links_stay": True} if "stay" in name else {})
 
     def told(self, **more: object) -> tuple[str, str]:
         """What `check` says that a full pull takes, and a nightly one."""
@@ -278,7 +275,8 @@ def measure(deals: int) -> Iterator[Row]:
             yield case.meter.measured("full pull" + told, lambda: read_all(adapter), least_whole(case.sizes()))
         case.meter.ask("change", CHANGED)
         since = datetime.now(UTC) - timedelta(hours=1)
-        for what, more in case.nights().items():
+        for what in ("nightly, 1 % changed", "links stay", "links stay, remembering"):
+            more = case.night(what)
             with closing(case.opened(**more)) as adapter:
                 _, told = case.told(**more)
                 yield case.meter.measured(what + told, partial(read_all, adapter, since), partial(case.least_since, adapter))
@@ -295,7 +293,8 @@ def measure_demo(deals: int) -> Iterator[Row]:
         with closing(case.opened(remember_in=case.memory)) as adapter, Bridge(settings, adapter=adapter) as bridge:
             told, _ = case.told()
             yield case.meter.measured("full pull" + told, lambda: _pulled(bridge), least_whole(case.sizes()))
-        for what, more in case.nights().items():
+        for what in ("nightly, 1 % changed", "remembering", "links stay, remembering"):
+            more = case.night(what)
             case.meter.ask("change", CHANGED)
             with closing(case.opened(**more)) as adapter, Bridge(settings, adapter=adapter) as bridge:
                 _, told = case.told(**more)
