@@ -97,6 +97,23 @@ def test_a_wrong_secret_is_refused_and_not_repeated(org, pem, way, wrong):
     assert "mistaken-9Z" not in check.model_dump_json()
 
 
+def test_a_version_that_the_organisation_has_not_is_told(shared_org):
+    adapter = adapter_on(shared_org, api_version="99.0")
+    checks = {check.name: check for check in adapter.check().checks}
+    with pytest.raises(CrmRefused, match=r"API version 99\.0"):
+        _ = adapter.capabilities
+    adapter.close()
+    assert (checks["login"].status, checks["objects"].status) == ("ok", "failed")
+
+
+def test_the_login_by_password_ends_with_its_last_version(shared_org):
+    given = login_options(shared_org, "password", None)
+    adapter = SalesforceAdapter(SalesforceOptions(base_url=shared_org.url, api_version="65.0", **given, **QUICK))
+    (check,) = adapter.check().checks
+    adapter.close()
+    assert (check.status, "64.0" in check.hint) == ("failed", True)
+
+
 # --- organisations of many kinds ------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crmbridge.adapters.salesforce.connection import translated
 from crmbridge.adapters.salesforce.failures import Refusal
+from crmbridge.errors import CrmRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _PER_COMPOSITE = 25
 _OK, _NOT_FOUND = 200, 404
 _NO_ENTRY = (401, 403)
+_NOTHING_HINT = "choose an api_version that your organisation has, and see the permissions in docs/adapters/salesforce.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,9 @@ def describe(connection: Connection, names: tuple[str, ...], parents: tuple[str,
     asked = (*names, *parents)
     for start in range(0, len(asked), _PER_COMPOSITE):
         bodies |= _described(connection, asked[start : start + _PER_COMPOSITE])
+    if not bodies:
+        version = connection.options.api_version
+        raise CrmRefused(f"Salesforce shows none of the objects by API version {version}", hint=_NOTHING_HINT)
     shown = {name: frozenset(item["name"] for item in bodies.get(name, {}).get("fields", ())) for name in parents}
     return Organisation({name: facts(body, shown) for name, body in bodies.items() if name in names})
 

@@ -39,12 +39,14 @@ def examine(connection: Connection, learn: Callable[[], Organisation], reader: R
 
 
 def _checks(connection: Connection, learn: Callable[[], Organisation], reader: Reader) -> Iterator[Check]:
+    step = "login"
     try:
         _ = connection.client
         yield from _login_checks(connection)
+        step = "objects"
         organisation = learn()
     except CrmBridgeError as error:
-        yield Check(name="login", status="failed", detail=error.message, hint=error.hint)
+        yield Check(name=step, status="failed", detail=error.message, hint=error.hint)
         return
     known = sources(organisation, connection.options)
     for entity in Entity:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from crmbridge.adapters.salesforce.transport import Transport
 
 _HINTS = {
-    "invalid_grant": "check username, domain and certificate; the user must be pre-authorised for the connected app",
-    "invalid_client_id": "consumer_key is not one of this organisation's connected apps",
+    "invalid_grant": "check username, domain and certificate; the user must be pre-authorised for the app",
+    "invalid_client_id": "consumer_key is not one of this organisation's apps",
     "invalid_client": "consumer_key and consumer_secret do not belong together",
+    "UNSUPPORTED_API_VERSION": "the login by password ends with api_version 64.0: use JWT or client credentials",
     "INVALID_LOGIN": "wrong username, password or security_token; or SOAP login is off: use JWT",
 }
 
