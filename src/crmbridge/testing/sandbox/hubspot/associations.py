@@ -8,7 +8,17 @@ from typing import Any
 from crmbridge.testing.sandbox.hubspot.faults import PairFaults
 from crmbridge.testing.sandbox.hubspot.store import HUBSPOT, PLAIN, PRIMARY, USER, LabelType, Store, stamp
 from crmbridge.testing.sandbox.hubspot.switches import HubSpotSwitches, Ids, LabelWrites, LinksChange, MergedIds, OverCap
-from crmbridge.testing.sandbox.hubspot.wire import SINGULAR, Call, Problem, Refusal, Reply, bad_request, no_scope, problem
+from crmbridge.testing.sandbox.hubspot.wire import (
+    OBJECT_TYPES,
+    SINGULAR,
+    Call,
+    Problem,
+    Refusal,
+    Reply,
+    bad_request,
+    no_scope,
+    problem,
+)
 
 MOST_READ, MOST_CREATED, MOST_ARCHIVED = 1_000, 2_000, 100
 _NO_LINKS = "crm.associations.NO_ASSOCIATIONS_FOUND"
@@ -16,7 +26,6 @@ _BAD_TYPE = "crm.associations.INVALID_ASSOCIATION_TYPE"
 _BAD_ID = "crm.associations.INVALID_IDENTIFIER"
 _TOO_MANY = "crm.associations.ASSOCIATION_LIMIT_EXCEEDED"
 _LIMIT_TEXT = "more than may be associated, planted.name@planted.example"
-_OBJECT_TYPES = {"deals": "0-3", "contacts": "0-1", "companies": "0-2"}
 _LABELLED, _REVERSE, _REVERSE_PLAIN = ("deals", "contacts"), ("contacts", "deals"), 4
 """Labels have the next number in the other direction."""
 _PASSING = problem("INTERNAL_ERROR", None, "internal error")
@@ -202,9 +211,9 @@ class Associations:
 
     def _created(self, pair: tuple[str, str], from_id: str, to_id: str, held: set[LabelType]) -> dict[str, Any]:
         return {
-            "fromObjectTypeId": _OBJECT_TYPES[pair[0]],
+            "fromObjectTypeId": OBJECT_TYPES[pair[0]],
             "fromObjectId": self._other(from_id),
-            "toObjectTypeId": _OBJECT_TYPES[pair[1]],
+            "toObjectTypeId": OBJECT_TYPES[pair[1]],
             "toObjectId": self._other(to_id),
             "labels": [self._store.labels[kind] for kind in sorted(held) if kind in self._store.labels],
         }

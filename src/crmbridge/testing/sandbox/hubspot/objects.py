@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from crmbridge.testing.sandbox.hubspot.store import HUBSPOT, PRIMARY, USER, Rec, Store, stamp
 from crmbridge.testing.sandbox.hubspot.switches import HubSpotSwitches
-from crmbridge.testing.sandbox.hubspot.wire import Call, Reply, bad_request
+from crmbridge.testing.sandbox.hubspot.wire import OBJECT_TYPES, SINGULAR, Call, Reply, bad_request
 
 MOST_A_PAGE, MOST_INPUTS, MOST_FOUND, SEARCH_CEILING = 100, 100, 200, 10_000
-_SINGULAR = {
-    "companies": "company",
-    "contacts": "contact",
-    "deals": "deal",
-    "leads": "lead",
-    "meetings": "meeting_event",
-    "calls": "call",
-    "emails": "email",
-    "notes": "note",
-    "tasks": "task",
-}
+MOST_GROUPS, MOST_FILTERS, MOST_FILTERS_IN_ALL = 5, 6, 18
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "EQ": lambda held, wanted: held == wanted,
     "NEQ": lambda held, wanted: held != wanted,
@@ -77,6 +67,7 @@ class Objects:
         """Records by filters, in the order of one property, not beyond the ceiling, and not the newest."""
         limit = _limit(call.body.get("limit", 10), MOST_FOUND)
         after = int(call.body.get("after") or 0)
+        _hold_small(call.body)
         if after + limit > SEARCH_CEILING:
             raise bad_request(f"paging beyond {SEARCH_CEILING:,} results is not allowed")
         key = repr((kind, call.body.get("filterGroups"), call.body.get("sorts")))
@@ -113,6 +104,7 @@ class Objects:
             "createdAt": stamp(record.created),
             "updatedAt": stamp(record.updated),
             "archived": record.archived is not None,
+            "url": f"https://app.hubspot.com/contacts/1/record/{OBJECT_TYPES[kind]}/{record.id}",
         }
         if record.archived is not None:
             told["archivedAt"] = stamp(record.archived)
@@ -127,7 +119,7 @@ class Objects:
         if not linked:
             return {}
         first = sorted(linked, key=int)[: self._switches.inline_links]
-        plain = f"{_SINGULAR[kind]}_to_{_SINGULAR[to_kind]}"
+        plain = f"{SINGULAR[kind]}_to_{SINGULAR[to_kind]}"
         results = [{"id": other, "type": text} for other in first for text in self._types(kind, to_kind, plain, linked[other])]
         more = (
             {"paging": {"next": {"after": first[-1], "link": "https://api.hubapi.com/next"}}} if len(first) < len(linked) else {}
@@ -154,6 +146,15 @@ def _limit(given: object, most: int) -> int:
     return limit
 
 
+def _hold_small(body: Mapping[str, Any]) -> None:
+    """Raises Refusal: more than a search may hold."""
+    filters = [len(group["filters"]) for group in body.get("filterGroups") or []]
+    if len(filters) > MOST_GROUPS or max(filters, default=0) > MOST_FILTERS or sum(filters) > MOST_FILTERS_IN_ALL:
+        raise bad_request("too many filters")
+    if len(body.get("sorts") or []) > 1:
+        raise bad_request("only one sort is allowed")
+
+
 def _names(text: str | None) -> list[str]:
     return [name for name in (text or "").split(",") if name]
 
@@ -173,8 +174,14 @@ def _holds(record: Rec, given: Mapping[str, Any]) -> bool:
         raise bad_request(f"unknown operator {operator}")
     if held is None:
         return bool(operator == "NEQ")
-    wanted = given["value"]
-    return bool(_COMPARE[operator](held, int(wanted) if isinstance(held, int) else str(wanted)))
+    wanted = _number(given["value"]) if isinstance(held, int) else str(given["value"])
+    return bool(_COMPARE[operator](held, wanted))
+
+
+def _number(wanted: object) -> int:
+    """A number, or a moment in either of the forms that HubSpot takes."""
+    text = str(wanted)
+    return int(text) if text.isdigit() else int(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def _value(record: Rec, name: str) -> int | str | None:

@@ -18,6 +18,18 @@ SINGULAR = {
     "tasks": "task",
 }
 
+OBJECT_TYPES = {
+    "contacts": "0-1",
+    "companies": "0-2",
+    "deals": "0-3",
+    "tasks": "0-27",
+    "notes": "0-46",
+    "meetings": "0-47",
+    "calls": "0-48",
+    "emails": "0-49",
+    "leads": "0-136",
+}
+
 Problem: TypeAlias = dict[str, Any]
 """One error of a 207."""
 
