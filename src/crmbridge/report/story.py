@@ -384,7 +384,7 @@ class Story:
 
     def _at(self, basis: str, at: str) -> str:
         """A model's label, or a threshold as a percentage."""
-        return self.label_of.get(at, at) if basis == "model" else f"at least {self._figures.percent(Decimal(at))} sure"
+        return self.label_of.get(at, at) if basis == "model" else f"{self._figures.percent(Decimal(at))} sure"
 
     # What the plan changes
 

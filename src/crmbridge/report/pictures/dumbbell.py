@@ -90,22 +90,31 @@ def _second(chart: alt.Chart, x: alt.X) -> alt.Chart:
 
 
 def _figures(placed: list[dict[str, Any]], x: alt.X, height: float, fill: str) -> list[alt.Chart]:
-    """Each figure on the outer side of its dot; where nothing moved, one figure is enough."""
+    """Each figure on the outer side of its dot, on a patch of paper that keeps it clear of the line."""
+    paper: dict[str, Any] = {"fill": color("paper"), "stroke": color("paper"), "strokeWidth": 5}
+    bold: dict[str, Any] = {"fontWeight": "bold"}
+    return [
+        *_written(placed, x, height, as_is=paper, applied={**paper, **bold}),
+        *_written(placed, x, height, as_is={"fill": color("muted")}, applied={"fill": color(fill), **bold}),
+    ]
+
+
+def _written(
+    placed: list[dict[str, Any]], x: alt.X, height: float, *, as_is: dict[str, Any], applied: dict[str, Any]
+) -> list[alt.Chart]:
+    """Where nothing moved, one figure is enough."""
     y = pixels("y", height)
     rising = [one for one in placed if one["applied"] is not None and one["applied"] > one["as_is"]]
     falling = [one for one in placed if one["applied"] is not None and one["applied"] < one["as_is"]]
     still = [one for one in placed if one["applied"] is None or one["applied"] == one["as_is"]]
-    left: dict[str, Any]
-    right: dict[str, Any]
-    left, right = {"align": "right", "dx": -10, "fontSize": 12}, {"align": "left", "dx": 10, "fontSize": 12}
-    muted: dict[str, Any]
-    strong: dict[str, Any]
-    muted, strong = {"fill": color("muted")}, {"fill": color(fill), "fontWeight": "bold"}
+    left: dict[str, Any] = {"align": "right", "dx": -10, "fontSize": 12}
+    right: dict[str, Any] = {"align": "left", "dx": 10, "fontSize": 12}
+    here, there = alt.Text("as_is_text:N"), alt.Text("applied_text:N")
     return [
-        chart_of(rising).mark_text(**left, **muted).encode(x=x, y=y, text=alt.Text("as_is_text:N")),
-        chart_of([*falling, *still]).mark_text(**right, **muted).encode(x=x, y=y, text=alt.Text("as_is_text:N")),
-        _second(chart_of(rising).mark_text(**right, **strong), x).encode(y=y, text=alt.Text("applied_text:N")),
-        _second(chart_of(falling).mark_text(**left, **strong), x).encode(y=y, text=alt.Text("applied_text:N")),
+        chart_of(rising).mark_text(**left, **as_is).encode(x=x, y=y, text=here),
+        chart_of([*falling, *still]).mark_text(**right, **as_is).encode(x=x, y=y, text=here),
+        _second(chart_of(rising).mark_text(**right, **applied), x).encode(y=y, text=there),
+        _second(chart_of(falling).mark_text(**left, **applied), x).encode(y=y, text=there),
     ]
 
 
