@@ -152,8 +152,19 @@ def test_before_the_first_pull_the_next_command_is_told(run, tmp_path):
     assert "crmbridge pull" in result.stderr
 
 
+def test_freezing_says_what_was_in_it_and_whether_the_period_is_over(run):
+    shown = run("freeze", "2026-05").stdout
+    assert "2 won opportunities of 2026-05: 1,070.50 EUR" in shown
+    assert "not over" not in run("freeze", "1999").stdout
+    shown = run("freeze", "2999-q4").stdout
+    assert "0 won opportunities of 2999-Q4: nothing was won" in shown
+    assert "2999-Q4 is not over" in shown
+
+
 def test_freeze_then_restatement(run, answer, tmp_path):
-    frozen = answer("freeze", "2026-Q2")["frozen"]
+    document = answer("freeze", "2026-Q2")
+    assert document["opportunities"] == 2
+    frozen = document["frozen"]
     assert stat.S_IMODE(os.stat(frozen).st_mode) == 0o600  # noqa: PTH116 - a path as text
     assert "Nothing changed" in run("restatement", "2026-q2").stdout
     with closing(sqlite3.connect(tmp_path / "firm" / "crm.db")) as connection, connection:

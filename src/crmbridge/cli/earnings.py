@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import RenderableType
 
+    from crmbridge.attribution.restate import Books, Period
     from crmbridge.attribution.result import Attribution
     from crmbridge.bridge import Bridge
     from crmbridge.plan.file import Plan
@@ -172,12 +174,21 @@ def freeze(
 ) -> None:
     """Keep the credits of a period as they are reported now, to see later what a backfill or an edit changed in them.
 
+    Mode, currency and models are those of the settings.
+
     Example: crmbridge freeze 2026-Q2
     """
-    session = session_of(ctx)
+    from crmbridge.attribution.restate import Period
+    from crmbridge.frozen import thaw
+
+    session, wanted = session_of(ctx), Period.parse(period)
     with session.connect() as bridge:
         path = bridge.freeze(period)
-    session.console.answer({"frozen": str(path)}, f"Frozen: {path}", "Later: crmbridge restatement " + period)
+        taken = thaw(bridge.workspace.frozen, wanted)
+        with bridge.snapshot() as snapshot:
+            is_over = wanted.last < f"{snapshot.meta.as_of.astimezone(ZoneInfo(snapshot.meta.time_zone)):%Y-%m}"
+    document = {"frozen": str(path), "opportunities": len(taken.basis), "is_over": is_over}
+    session.console.answer(document, *_frozen_report(path, wanted, taken, is_over=is_over))
 
 
 def restatement(
@@ -337,6 +348,16 @@ def _credit_report(found: Attribution) -> Iterable[RenderableType]:
     yield grid(columns, rows)
     if len(keys) > _ROWS_SHOWN:
         yield f"and {len(keys) - _ROWS_SHOWN:,} more: --json, or crmbridge report --tables FOLDER"
+
+
+def _frozen_report(path: Path, period: Period, taken: Books, *, is_over: bool) -> Iterable[RenderableType]:
+    summed = taken.basis.group_by("currency").aggregate([("amount", "sum")]).to_pylist()
+    amounts = sorted(f"{_money(row['amount_sum'] or Decimal(0))} {row['currency'] or '(no currency)'}" for row in summed)
+    yield f"Frozen: {len(taken.basis):,} won opportunities of {period.name}: {', '.join(amounts) or 'nothing was won'}"
+    yield str(path)
+    if not is_over:
+        yield f"Note: {period.name} is not over; what is won in it later will show as newly won."
+    yield f"Later: crmbridge restatement {period.name}"
 
 
 def _restatement_report(table: pa.Table, causes: dict[str, str]) -> Iterable[RenderableType]:
