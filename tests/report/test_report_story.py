@@ -83,6 +83,17 @@ def test_a_cost_that_no_rate_converts_is_not_called_missing(page_of):
     assert "Event in GBP €200.00 €0.00 undefined" in text
 
 
+@pytest.mark.parametrize(
+    ("mode", "said"), [("explicit", None), ("hybrid", "Where nobody has a contact role, everybody"), ("implicit", "Everybody")]
+)
+def test_people_without_a_role_are_never_counted_silently(page_of, mode, said):
+    text = page_of(campaign("fair"), *won("O", "400", "fair"), mode=mode).text
+    assert ("also people who had no part" in text) == (mode != "explicit")
+    if said:
+        assert f"{said} at the account counts on this page" in text
+        assert f"Note {mode} mode:" in text
+
+
 def test_one_campaign_is_not_called_the_largest(page_of):
     text = page_of(campaign("fair", "50"), *won("O", "400", "fair")).text
     assert "Every campaign whose ROI is defined" in text

@@ -35,7 +35,7 @@ from crmbridge.attribution.roi import (
     spread_by_model,
     spread_by_threshold,
 )
-from crmbridge.attribution.settings import AttributionSettings
+from crmbridge.attribution.settings import AttributionSettings, Mode
 from crmbridge.errors import SettingsError
 
 _LONGEST_JOURNEY = 12
@@ -52,6 +52,10 @@ _JOURNEYS = f"""
     GROUP BY ALL) ORDER BY won DESC, opportunities DESC, ten_thousandths DESC, path, currency LIMIT $most
 """
 
+_ACCOUNT_WIDE = {
+    Mode.HYBRID: "hybrid mode: where nobody has a role, everybody at the account counts, also people who had no part",
+    Mode.IMPLICIT: "implicit mode: everybody at the account counts, also people who had no part",
+}
 _WON = """
     SELECT currency, '{column}' AS which, sum(value_minor::HUGEINT * step) AS ten_thousandths FROM {standing}
     WHERE state = 'won' AND residual = 'attributed' GROUP BY currency
@@ -291,7 +295,7 @@ def _is_unknown_without_campaigns(connection: duckdb.DuckDBPyConnection) -> bool
 def _notes(
     connection: duckdb.DuckDBPyConnection, circular: int, settings: AttributionSettings, *, is_planned: bool
 ) -> tuple[str, ...]:
-    notes = []
+    notes = [_ACCOUNT_WIDE[settings.mode]] if settings.mode in _ACCOUNT_WIDE else []
     if is_planned and _is_unknown_without_campaigns(connection):
         notes.append("the candidates beside the plan are gone: what would be attributed without campaign evidence is not known")
     if circular:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crmbridge.attribution.result import ModelInfo, Residual
-from crmbridge.attribution.settings import Rates
+from crmbridge.attribution.settings import Mode, Rates
 from crmbridge.report.balance import APPLIED, AS_IS, ATTRIBUTED, Pair, Part, pairs
 from crmbridge.report.drawing import Drawing
 from crmbridge.report.figures import NO_CURRENCY, Figures, plain
@@ -510,6 +510,16 @@ class Story:
             facts.append(Fact("Plan", found.plan_id, is_code=True))
         facts += [Fact("Note", note) for note in found.notes]
         return facts
+
+    @property
+    def is_account_wide(self) -> bool:
+        """Whether people count who have no role."""
+        return self._found.settings.mode is not Mode.EXPLICIT
+
+    @property
+    def is_where_nobody_has_a_role(self) -> bool:
+        """Whether they count only there."""
+        return self._found.settings.mode is Mode.HYBRID
 
     @property
     def settings(self) -> list[tuple[str, str]]:
