@@ -1,4 +1,7 @@
-"""Turns columns of text, as they come out of CSV or JSON, into canonical Arrow columns; no row is touched by Python."""
+"""Turns columns of text, as they come out of CSV or JSON, into canonical Arrow columns.
+
+Python touches no row of CSV, which is how large objects come; JSON it has to decode, and then takes a column at a time.
+"""
 
 from __future__ import annotations
 
