@@ -413,6 +413,16 @@ def test_a_cleared_lookup_is_a_deletion(org, opened):
     assert [deletion.id for deletion in told] == [f"{opportunity}:{name}"]
 
 
+def test_the_log_of_an_object_is_asked_for_once_whatever_its_fields(org, opened):
+    signer = org.lookup_fields["signer"]
+    opportunity = org.sf_id(Entity.OPPORTUNITY, "opportunity-1")
+    org.delete("Opportunity", opportunity)
+    adapter = opened(contact_lookup_fields=(signer, "ContactId"))
+    told = adapter.read_deleted(Entity.OPPORTUNITY_CONTACT_LOOKUP, since=datetime.now(UTC) - HOUR)
+    assert sorted(deletion.id for deletion in told) == sorted(f"{opportunity}:{name}" for name in (signer, "ContactId"))
+    assert org.calls["deleted"] == 1
+
+
 def test_a_naive_moment_is_refused(org, opened):
     with pytest.raises(DataError, match="naive"):
         list(opened().read(Entity.CONTACT, since=datetime(2024, 1, 1)))  # noqa: DTZ001

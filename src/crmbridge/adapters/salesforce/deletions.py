@@ -37,8 +37,11 @@ def read_deleted(connection: Connection, sources: Sequence[Source], since: datet
         raise DeletionsUnknown(
             f"Salesforce knows deletions for {LOG_DAYS} days; asked for those since {since:%Y-%m-%d}", hint=_HINT
         )
+    # Several sources may be fields of one object, whose log is asked for once.
+    names = dict.fromkeys(source.object_name for source in sources if source.is_logged)
+    logs = {name: list(_log(connection, name, since, now)) for name in names}
     for source in sources:
-        gone = list(_log(connection, source.object_name, since, now)) if source.is_logged else []
+        gone = logs[source.object_name] if source.is_logged else []
         # Who was merged away is in the log like everybody who went: without any, nobody was.
         masters = _masters(connection, source, since) if gone else {}
         for identifier, moment in gone:

@@ -209,7 +209,7 @@ def pull_calls(known: Sources, sizes: Mapping[str, int], bulk_rows: int) -> int:
 def nightly_calls(known: Sources) -> int:
     """How many calls it takes to learn that nothing has changed: a query for each object, and what was deleted of it."""
     queries = [(entity, source) for entity, group in known.by_entity.items() for source in group]
-    logs = [source for entity, source in queries if source.is_logged and entity is not Entity.EXCHANGE_RATE]
+    logs = {(entity, source.object_name) for entity, source in queries if source.is_logged and entity is not Entity.EXCHANGE_RATE}
     return 1 + len(queries) + len(logs) + sum(1 for _, source in queries if source.blank_when)
 
 
