@@ -78,6 +78,7 @@ def test_anchors():
 def test_the_least_that_markov_and_shapley_need():
     assert f"at least {LEAST_JOURNEYS} won and {LEAST_JOURNEYS} lost" in MODELS
     assert f"`shapley` takes part where at least {LEAST_JOURNEYS} won ones" in MODELS
+    assert f"refused on fewer than {LEAST_JOURNEYS} conversions" in MODELS
     assert "**Neither is causal.**" in MODELS
 
 
@@ -89,17 +90,20 @@ def test_examples_of_settings_hold():
         assert [model.name for model in chosen_models(AttributionSettings(**section))] == section["models"]
 
 
-def test_the_example_in_python_runs(firm, monkeypatch):
+def test_the_examples_in_python_run(firm, monkeypatch):
     from earning import ACCOUNT, FAIR, person, role, touch, won
 
     import crmbridge
 
     bridge = firm(ACCOUNT, FAIR, person("C"), won("O"), role("O", "C"), touch("C"))
     monkeypatch.setattr(crmbridge, "connect", lambda: bridge, raising=False)
-    (code,) = re.findall(r"```python\n(.*?)```", MODELS, re.DOTALL)
+    of_a_model, of_paths = re.findall(r"```python\n(.*?)```", MODELS, re.DOTALL)
     found = {}
-    exec(code, found)
+    exec(of_a_model, found)
     assert found["found"].models[-1].name == "late"
+    exec(of_paths, found)
+    told = [(name, *cells) for name, cells in rows_under(MODELS, "channel").items()]
+    assert told == [tuple(str(row[name]) for name in ("channel", "first", "linear")) for row in found["credits"].to_pylist()]
 
 
 @pytest.mark.parametrize("page", [ATTRIBUTION, MODELS])
