@@ -167,7 +167,12 @@ def test_thousands_of_campaigns_leave_it_readable(tmp_path):
 
 def test_currencies_are_told_apart_unless_one_is_asked_for(bridge, written, tmp_path):
     apart = bridge.report(tmp_path / "apart.html").path.read_text("utf-8")
-    assert "Currencies stand apart" in Page(apart).text
+    text = Page(apart).text
+    assert "Currencies stand apart" in text
+    assert "These figures are of EUR alone; other currencies stand apart in the ledger" in text
+    assert "opportunities won, in all currencies" in text
+    assert "in all currencies" not in written[2].text
+    assert "These figures are of" not in written[2].text
     assert "£" in apart
     assert "£" not in written[1]
 

@@ -270,7 +270,8 @@ class Story:
         """The few figures below the headline."""
         figures, rows = self._figures, self.linked_rows
         closed = [row for row in rows if row.gap == "no_role" and row.state == "won"]
-        facts = [Fact("opportunities won", figures.count(sum(p.as_is.opportunities for p in self._pairs if p.state == "won")))]
+        won = "opportunities won, in all currencies" if self.has_other_won else "opportunities won"
+        facts = [Fact(won, figures.count(sum(p.as_is.opportunities for p in self._pairs if p.state == "won")))]
         facts += [Fact("of them with nobody linked", figures.percent(row.as_is_share)) for row in closed]
         facts.append(Fact("campaigns with won credit", figures.count(self._credited)))
         if self.reasons:
