@@ -137,7 +137,7 @@ def test_slices_that_have_moved_are_asked_anew(portal, folder, change):
     options = {"touch_slice_days": 3} if change == "another slice" else {}
     if change == "another beginning":
         campaign = portal.store.campaigns[portal.hs_id(Entity.CAMPAIGN, "fair")]
-        campaign["properties"]["hs_start_date"] = (LONG_AGO.date() - timedelta(days=3)).isoformat()
+        campaign["properties"]["hs_start_date"] = (LONG_AGO.date() - timedelta(days=5)).isoformat()
     assert members(portal, folder, **options)[0] == members(portal, None, **options)[0]
 
 
