@@ -245,6 +245,13 @@ def test_searches_go_on_beyond_their_ceiling(opened):
     assert len(found) == many
 
 
+def test_searches_go_on_where_pages_come_short(opened):
+    people = [contact(1_000 + n, modified_at=NOW) for n in range(120)]
+    with HubSpotSandbox({Entity.CONTACT: people}, HubSpotSwitches(search_page=2)) as portal:
+        found = rows(opened(portal, links_stay=True), Entity.CONTACT, since=NOW - timedelta(minutes=1))
+    assert len(found) == len(people)
+
+
 def test_links_that_a_listing_cuts_off_are_completed(opened):
     people = [contact(2_000 + n) for n in range(7)]
     world = {

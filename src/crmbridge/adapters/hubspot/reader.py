@@ -162,20 +162,19 @@ class Reader:
         last_id: str | None = None
         while True:
             filters = [*span, *([{"propertyName": "hs_object_id", "operator": "GT", "value": last_id}] if last_id else [])]
-            given, last_id = 0, None
-            for page in self._searched(kind, filters):
+            last_id = None
+            for page, has_more in self._searched(kind, filters):
                 yield page
-                given += len(page)
-                last_id = str(page[-1]["id"])
-            if given < SEARCH_CEILING or last_id is None:
+                last_id = str(page[-1]["id"]) if has_more else None
+            if last_id is None:
                 return
 
     def _stamped(self, kind: Kind, operator: str, moment: datetime) -> dict[str, str]:
         start = moment - OVERLAP - timedelta(seconds=self._connection.options.index_lag_s)
         return {"propertyName": kind.stamp, "operator": operator, "value": str(int(start.timestamp() * 1000))}
 
-    def _searched(self, kind: Kind, filters: Sequence[Mapping[str, str]]) -> Iterator[list[Found]]:
-        """The pages of one search, as far as HubSpot lets it go."""
+    def _searched(self, kind: Kind, filters: Sequence[Mapping[str, str]]) -> Iterator[tuple[list[Found], bool]]:
+        """The pages of one search, as far as HubSpot lets it go, each with whether there is more behind it."""
         body: dict[str, Any] = {
             "filterGroups": [{"filters": list(filters)}],
             "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
@@ -187,9 +186,9 @@ class Reader:
             page = self._connection.ask(
                 "POST", self._connection.paths.search(kind.name), body={**body, **({"after": after} if after else {})}
             )
-            if page["results"]:
-                yield page["results"]
             after = next_page(page)
+            if page["results"]:
+                yield page["results"], after is not None
             if after is None:
                 return
 

@@ -65,7 +65,7 @@ class Objects:
 
     def search(self, call: Call, kind: str) -> Reply:
         """Records by filters, in the order of one property, not beyond the ceiling, and not the newest."""
-        limit = _limit(call.body.get("limit", 10), MOST_FOUND)
+        limit = min(_limit(call.body.get("limit", 10), MOST_FOUND), self._switches.search_page)
         after = int(call.body.get("after") or 0)
         _hold_small(call.body)
         if after + limit > SEARCH_CEILING:

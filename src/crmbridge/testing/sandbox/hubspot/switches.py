@@ -82,6 +82,7 @@ class HubSpotSwitches:
         labels_archive_most: the most inputs of labels/archive.
         link_page: contacts of one record per answer of batch/read.
         inline_links: links of one record that a listing shows; more are on further pages.
+        search_page: the most records of an answer to a search, whatever was asked for.
         index_lag_s: how long a change stays invisible to searches.
         calls_per_interval, interval_ms: the short limit; None for none.
         searches_per_second: the limit of searches; None for none.
@@ -107,6 +108,7 @@ class HubSpotSwitches:
     labels_archive_most: int = 100
     link_page: int = 500
     inline_links: int = 100
+    search_page: int = 200
     index_lag_s: float = 0
     calls_per_interval: int | None = None
     interval_ms: int = 10_000
