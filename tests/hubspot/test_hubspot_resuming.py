@@ -6,14 +6,15 @@ from contextlib import suppress
 
 import pytest
 from bare_portal import BarePortal
+from troubled import line
 
 from crmbridge.adapters.hubspot.associations import Roles
 from crmbridge.adapters.hubspot.failures import AnswerLost
 from crmbridge.adapters.hubspot.writer import RoleWriter
 from crmbridge.apply import execute
-from crmbridge.contract import Capabilities, PairState, RoleWrite, WriteGuard
+from crmbridge.contract import Capabilities, WriteGuard
 from crmbridge.errors import CrmBridgeError, CrmUnavailable, LimitReached
-from crmbridge.journal import Journal, PlannedWrite
+from crmbridge.journal import Journal
 from crmbridge.model import ESSENTIAL
 from crmbridge.undo import undo
 
@@ -100,19 +101,6 @@ def killed_after(carry_out, is_write):
 
 
 TROUBLES = [lost, lost_after, stopped, killed, killed_after]
-
-
-def line(deal, contact, role, *, is_primary=False, primary=None):
-    write = RoleWrite(
-        key=f"{deal}:{contact}",
-        action="put",
-        opportunity_id=str(deal),
-        contact_id=str(contact),
-        role=role,
-        is_primary=is_primary,
-        expected=PairState(primary_contact_id=primary),
-    )
-    return PlannedWrite(line_id=f"L{deal}-{contact}", write=write, detail={})
 
 
 # Deal 1 has somebody with three labels and a primary; deal 2 gets a primary; one contact is unknown.
