@@ -25,7 +25,7 @@ test-all: $(READY)  ## every test
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(READY)  ## style, import rules
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 

@@ -5,8 +5,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from conftest import POSTGRES, canonical, put, written
 
+from conftest import POSTGRES, canonical, put, written
 from crmbridge.adapters.registry import open_adapter
 from crmbridge.adapters.sql import SqlOptions
 from crmbridge.contract import Outcome

@@ -6,8 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from conftest import put, undo, written
 
+from conftest import put, undo, written
 from crmbridge.adapters.registry import open_adapter
 from crmbridge.contract import Outcome
 from crmbridge.model import Entity, records

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 import sqlalchemy as sa
-from conftest import canonical, outcomes, put, undo, written
 
+from conftest import canonical, outcomes, put, undo, written
 from crmbridge.adapters.sql import load
 from crmbridge.adapters.sql.database import Database
 from crmbridge.contract import Outcome, PairState, RoleRow, RoleWrite
