@@ -606,9 +606,9 @@ class _ToldKeeper(Keeper):
         super().__init__(snapshot.connection)
         self._stage = stage
 
-    def __call__(self, frame: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:
+    def _put(self, query: str, name: str) -> nw.LazyFrame[Any]:
         self._stage(name.replace("_", " "))
-        return super().__call__(frame, name)
+        return super()._put(query, name)
 
 
 def _planned(snapshot: Snapshot, plan: Plan, without: set[str]) -> nw.LazyFrame[Any]:

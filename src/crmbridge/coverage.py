@@ -9,7 +9,7 @@ from typing import Any
 import narwhals as nw
 import pyarrow as pa
 
-from crmbridge.snapshot.frames import Frames
+from crmbridge.snapshot.frames import Frames, distinct
 
 STATES = ("open", "won", "lost")
 
@@ -80,7 +80,7 @@ def coverage(frames: Frames, *, planned: nw.LazyFrame[Any] | None = None) -> Cov
     linked = frames.roles.select("opportunity_key", "person_key", "is_primary")
     if planned is not None:
         linked = nw.concat([linked, planned.select("opportunity_key", "person_key", "is_primary")])
-    members = frames.responses.select("person_key").unique()
+    members = distinct(frames.responses, "person_key")
     flags = {
         "has_role": linked,
         "has_primary": linked.filter(nw.col("is_primary")),
@@ -88,7 +88,7 @@ def coverage(frames: Frames, *, planned: nw.LazyFrame[Any] | None = None) -> Cov
     }
     opportunities = frames.opportunities.select("opportunity_key", "currency", "amount", state=_state())
     for name, pairs in flags.items():
-        marked = pairs.select("opportunity_key").unique().with_columns(nw.lit(1).alias(name))
+        marked = distinct(pairs, "opportunity_key").with_columns(nw.lit(1).alias(name))
         opportunities = opportunities.join(marked, on="opportunity_key", how="left")
     counted = opportunities.group_by("state", "currency").agg(
         nw.len().alias("opportunities"),

@@ -13,6 +13,8 @@ import narwhals as nw
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crmbridge.snapshot.frames import distinct
+
 _PAIR = ["opportunity_key", "person_key"]
 
 
@@ -59,7 +61,7 @@ def quality(ranked: nw.LazyFrame[Any], right: nw.LazyFrame[Any], *, score: str =
         right: opportunity_key, person_key of the pairs that are right; any of them may be missing from `ranked`.
         score: the column to rank by, higher is surer.
     """
-    wanted = right.select(*_PAIR).unique().with_columns(hit=nw.lit(1))
+    wanted = distinct(right, *_PAIR).with_columns(hit=nw.lit(1))
     marked = ranked.select(*_PAIR, score).join(wanted, on=_PAIR, how="left").with_columns(hit=nw.col("hit").fill_null(0))
     steps = marked.group_by(score).agg(nw.len().alias("n"), nw.col("hit").sum()).collect("pyarrow").to_native()
     total = int(wanted.select(nw.len().alias("n")).collect("pyarrow").item(0, "n"))
@@ -68,7 +70,7 @@ def quality(ranked: nw.LazyFrame[Any], right: nw.LazyFrame[Any], *, score: str =
 
 def rule_quality(reasons: nw.LazyFrame[Any], right: nw.LazyFrame[Any]) -> list[RuleQuality]:
     """Judge each rule by the pairs it spoke for (positive bits), best recall first."""
-    wanted = right.select(*_PAIR).unique().with_columns(hit=nw.lit(1))
+    wanted = distinct(right, *_PAIR).with_columns(hit=nw.lit(1))
     total = int(wanted.select(nw.len().alias("n")).collect("pyarrow").item(0, "n"))
     counted = (
         reasons.filter(nw.col("bits") > 0)

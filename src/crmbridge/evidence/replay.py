@@ -11,7 +11,7 @@ import narwhals as nw
 from crmbridge.errors import SettingsError
 from crmbridge.evidence.proof import Quality, RuleQuality, quality, rule_quality
 from crmbridge.evidence.score import Keep, Scored
-from crmbridge.snapshot.frames import Frames
+from crmbridge.snapshot.frames import Frames, distinct
 
 _PAIR = ["opportunity_key", "person_key"]
 
@@ -61,14 +61,14 @@ def replay(
     given = keep(frames.roles.join(own, on="role_id", how="anti"), "given_roles")
     hidden = keep(draw(given), "hidden_roles")
     shown = keep(given.join(hidden.select("role_id"), on="role_id", how="anti"), "shown_roles")
-    visible = keep(shown.select(*_PAIR).unique(), "visible_pairs")
-    right = keep(hidden.select(*_PAIR).unique().join(visible, on=_PAIR, how="anti"), "right_pairs")
+    visible = keep(distinct(shown, *_PAIR), "visible_pairs")
+    right = keep(distinct(hidden, *_PAIR).join(visible, on=_PAIR, how="anti"), "right_pairs")
     return _judged(rescore(replace(frames, roles=shown)), visible, right, threshold, keep)
 
 
 def _judged(scored: Scored, visible: nw.LazyFrame[Any], right: nw.LazyFrame[Any], threshold: float, keep: Keep) -> Proof:
     # Of an opportunity on which nothing was hidden nobody has said who belongs: what is found there is neither right nor wrong.
-    told = keep(right.select("opportunity_key").unique(), "told_opportunities")
+    told = keep(distinct(right, "opportunity_key"), "told_opportunities")
     judged = scored.pairs.join(told, on="opportunity_key", how="semi")
     candidates = keep(judged.join(visible, on=_PAIR, how="anti"), "open_pairs")
     reasons = scored.reasons.join(candidates.select(*_PAIR), on=_PAIR, how="semi")

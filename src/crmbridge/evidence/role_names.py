@@ -14,7 +14,7 @@ import narwhals as nw
 from crmbridge.evidence.rule import Sight
 from crmbridge.evidence.score import Keep
 from crmbridge.evidence.titles import learned_roles, role_mapping
-from crmbridge.snapshot.frames import Frames
+from crmbridge.snapshot.frames import Frames, distinct
 
 _PAIR = ["opportunity_key", "person_key"]
 _MIN_ROWS = 5
@@ -45,16 +45,17 @@ def suggest(
     given = sight.frames.roles.filter(nw.col("role").str.strip_chars() != "")
     if role_names:
         given = given.filter(nw.col("role").is_in(list(role_names)))
-    titles = keep(_title_roles(sight, given, role_names), "title_roles")
-    fields = keep(_field_roles(sight.frames, given), "field_roles")
+    titles = keep.made("title_roles", _title_roles, sight.frames, sight.titles, given, tuple(role_names))
+    fields = keep.made("field_roles", _field_roles, sight.frames, given)
     named = chosen.join(titles, on="title", how="left").join(fields, on=_PAIR, how="left")
     role = nw.coalesce(nw.col("field_role"), nw.col("title_role"), nw.lit(default_role, dtype=nw.String))
     return named.with_columns(role=role).select(*chosen.collect_schema().names(), "role")
 
 
-def _title_roles(sight: Sight, given: nw.LazyFrame[Any], role_names: Sequence[str]) -> nw.LazyFrame[Any]:
-    classes = sight.titles
-    history = given.select("contact_id", "role").join(sight.frames.contacts.select("contact_id", "title"), on="contact_id")
+def _title_roles(
+    frames: Frames, classes: nw.LazyFrame[Any], given: nw.LazyFrame[Any], role_names: Sequence[str]
+) -> nw.LazyFrame[Any]:
+    history = given.select("contact_id", "role").join(frames.contacts.select("contact_id", "title"), on="contact_id")
     learned = learned_roles(history, classes=classes, min_rows=_MIN_ROWS, min_share=_MIN_SHARE).select("title_key", "role")
     by_title = learned.rename({"role": "exact_role"})
     by_class = learned.rename({"role": "class_role", "title_key": "class_key"})
@@ -68,8 +69,8 @@ def _title_roles(sight: Sight, given: nw.LazyFrame[Any], role_names: Sequence[st
 
 def _field_roles(frames: Frames, given: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     """The role that people named by a contact field usually get; where several fields name one person, the surest."""
-    lookups = frames.lookups.select(*_PAIR, "field").unique()
-    roles = given.select(*_PAIR, "role").unique()
+    lookups = distinct(frames.lookups, *_PAIR, "field")
+    roles = distinct(given, *_PAIR, "role")
     counted = lookups.join(roles, on=_PAIR).group_by("field", "role").agg(nw.len().cast(nw.Int64).alias("n"))
     # More than half of the rows: no field has two usual roles.
     usual = counted.with_columns(total=nw.col("n").sum().over("field")).filter(

@@ -17,7 +17,7 @@ from crmbridge.errors import CrmBridgeError, DataError, PluginError, SettingsErr
 from crmbridge.evidence.rule import DAY_S, EVIDENCE_COLUMNS, Rule, Sight, Stance, Weight, Windows
 from crmbridge.evidence.rules import BUILT_IN
 from crmbridge.evidence.titles import classify
-from crmbridge.snapshot.frames import Frames
+from crmbridge.snapshot.frames import Frames, distinct
 
 PRIOR_BITS = -4.5
 """Before looking at the evidence, one in about twenty-three of the pairs that any rule proposes is real."""
@@ -35,6 +35,9 @@ class Keep(Protocol):
 
     def __call__(self, frame: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:
         """Compute; replaces a frame of that name."""
+
+    def made(self, name: str, make: Callable[..., nw.LazyFrame[Any]], *given: Any) -> nw.LazyFrame[Any]:  # noqa: ANN401
+        """Compute `make(*given)`, which nothing else may influence: an engine may remember what it comes to."""
 
     def forget(self, name: str) -> None:
         """Give a kept frame's space back."""
@@ -98,15 +101,17 @@ def score(
     proposing = [rule for rule in weighed if rule.stance is Stance.PROPOSES]
     if not proposing:
         raise SettingsError("no rule that proposes is in force; the others only weigh what these propose")
-    proposals = keep(_gather(proposing, sight), "proposals")
+    proposals = _gathered("proposals", proposing, sight, keep)
     # What only a campaign proposes is never added, whatever supports it: weighing it further would cost a third of the time.
     campaigns = [rule.name for rule in proposing if rule.is_campaign]
     worth_weighing = proposals.filter(~nw.col("rule").is_in(campaigns)) if campaigns else proposals
-    sight = replace(sight, pairs=keep(worth_weighing.select(*_PAIR).unique(), "proposed_pairs"))
+    sight = replace(sight, pairs=keep(distinct(worth_weighing, *_PAIR), "proposed_pairs"))
     supporting = [rule for rule in weighed if rule.stance is Stance.SUPPORTS]
-    supports = [keep(_gather(supporting, sight), "supports")] if supporting else []
+    supports = [_gathered("supports", supporting, sight, keep)] if supporting else []
     reasons = nw.concat([proposals, *supports])
-    return Scored(reasons=reasons, pairs=keep(_sum(reasons, weighed, prior_bits), "scored_pairs"), rules=weighed, sight=sight)
+    others = [rule.name for rule in proposing if not rule.is_campaign]
+    pairs = keep.made("scored_pairs", _sum, reasons, [rule.name for rule in weighed if rule.is_campaign], others, prior_bits)
+    return Scored(reasons=reasons, pairs=pairs, rules=weighed, sight=sight)
 
 
 def _weighed(rules: Iterable[Rule], weights: Mapping[str, Weight]) -> tuple[Rule, ...]:
@@ -128,10 +133,10 @@ def _sight(frames: Frames, as_of_s: int, own_role_ids: nw.LazyFrame[Any] | None,
     return Sight(
         frames=frames,
         opportunities=spans,
-        account_opportunities=keep(_account_opportunities(frames, spans), "account_opportunities"),
-        person_accounts=keep(_person_accounts(frames), "person_accounts"),
+        account_opportunities=keep.made("account_opportunities", _account_opportunities, frames, spans, CATCH_ALL_OPPORTUNITIES),
+        person_accounts=keep.made("person_accounts", _person_accounts, frames),
         # Distinct first, and for good: an engine that pushes filters down would classify every contact.
-        titles=keep(classify(keep(frames.contacts.select("title").unique(), "titles")), "title_classes"),
+        titles=keep.made("title_classes", classify, keep.made("titles", distinct, frames.contacts, "title")),
         windows=windows,
         as_of_s=as_of_s,
     )
@@ -152,14 +157,14 @@ def _spans(frames: Frames, windows: Windows, as_of_s: int) -> nw.LazyFrame[Any]:
     return ended.select("opportunity_key", "ended_s", opened_s=opened_s, latest_s=latest_s)
 
 
-def _account_opportunities(frames: Frames, spans: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+def _account_opportunities(frames: Frames, spans: nw.LazyFrame[Any], most: int) -> nw.LazyFrame[Any]:
     """Every opportunity of every account with its span, and how many of the account's were alive during it.
 
-    An account of very many opportunities is a catch-all ("Individuals"): what happens there speaks for none of them, and
+    An account of more than `most` opportunities is a catch-all ("Individuals"): what happens there speaks for none of them, and
     pairing its people with its opportunities would cost without end; it is left out.
     """
     here = frames.opportunity_accounts.join(spans, on="opportunity_key")
-    usual = here.group_by("account_id").agg(nw.len().alias("n")).filter(nw.col("n") <= CATCH_ALL_OPPORTUNITIES).drop("n")
+    usual = here.group_by("account_id").agg(nw.len().alias("n")).filter(nw.col("n") <= most).drop("n")
     kept = here.join(usual, on="account_id")
     # Alive during mine = opened before my end, less those that ended before I opened; counted by one sorted pass.
     opened = kept.select("account_id", "opportunity_key", moment_s=nw.col("opened_s"), opens=nw.lit(1), ends=nw.lit(0))
@@ -190,7 +195,17 @@ def _person_accounts(frames: Frames) -> nw.LazyFrame[Any]:
         .join(frames.account_domains, on="email_domain")
         .select(*columns)
     )
-    return nw.concat([employed, related, matched]).unique()
+    return distinct(nw.concat([employed, related, matched]), *columns)
+
+
+def _gathered(name: str, rules: Sequence[Rule], sight: Sight, keep: Keep) -> nw.LazyFrame[Any]:
+    # The moment of the pull differs every time; our own rules know it by `latest_s` only, so that what they come to does not.
+    if all(id(rule.find) in _OUR_OWN for rule in rules):
+        return keep.made(name, _gather, rules, replace(sight, as_of_s=0))
+    return keep(_gather(rules, sight), name)
+
+
+_OUR_OWN = frozenset(id(rule.find) for rule in BUILT_IN)
 
 
 def _gather(rules: Sequence[Rule], sight: Sight) -> nw.LazyFrame[Any]:
@@ -293,9 +308,9 @@ def _bits(weight: Weight) -> nw.Expr:
     return nw.lit(weight.bits) + math.copysign(1.0, weight.bits) * bonus
 
 
-def _sum(reasons: nw.LazyFrame[Any], rules: Sequence[Rule], prior_bits: float) -> nw.LazyFrame[Any]:
-    campaign = nw.col("rule").is_in([rule.name for rule in rules if rule.is_campaign])
-    other = nw.col("rule").is_in([rule.name for rule in rules if rule.stance is Stance.PROPOSES and not rule.is_campaign])
+def _sum(reasons: nw.LazyFrame[Any], campaigns: Sequence[str], others: Sequence[str], prior_bits: float) -> nw.LazyFrame[Any]:
+    campaign = nw.col("rule").is_in(campaigns)
+    other = nw.col("rule").is_in(others)
     summed = (
         reasons.with_columns(
             plain_bits=nw.when(campaign).then(nw.lit(0.0)).otherwise(nw.col("bits")),

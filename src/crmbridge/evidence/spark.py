@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import narwhals as nw
@@ -22,6 +23,10 @@ class SparkKeeper:
         self._kept[name] = kept
         lazy: nw.LazyFrame[Any] = nw.from_native(kept)
         return lazy
+
+    def made(self, name: str, make: Callable[..., nw.LazyFrame[Any]], *given: Any) -> nw.LazyFrame[Any]:  # noqa: ANN401
+        """Compute `make(*given)`, once, and hand it back."""
+        return self(make(*given), name)
 
     def forget(self, name: str) -> None:
         """Let go of a kept frame."""

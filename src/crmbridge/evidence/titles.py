@@ -16,6 +16,7 @@ import narwhals as nw
 
 from crmbridge.errors import DataError
 from crmbridge.evidence import title_rules as rules
+from crmbridge.snapshot.frames import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,9 +86,9 @@ def classify(titles: Frame) -> Frame:
         DataError: there is no column `title`.
     """
     _require(titles, "title", what="titles")
-    distinct = titles.select("title").filter(~nw.col("title").is_null()).unique()
+    known = distinct(titles.filter(~nw.col("title").is_null()), "title")
     return (
-        _with_class(_with_key(distinct))
+        _with_class(_with_key(known))
         .with_columns(suggested_role=_suggested_role(), class_key=_class_key())
         .select("title", "seniority", "function", "suggested_role", "title_key", "class_key")
     )

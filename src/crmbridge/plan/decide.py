@@ -9,7 +9,7 @@ import narwhals as nw
 
 from crmbridge.evidence.score import Keep, Scored
 from crmbridge.plan.policy import Decision, ExistingRoles, Policy, PrimaryRule
-from crmbridge.snapshot.frames import Frames
+from crmbridge.snapshot.frames import Frames, distinct
 
 _PAIR = ["opportunity_key", "person_key"]
 _SCORES = ("confidence", "confidence_without_campaign", "bits")
@@ -53,9 +53,9 @@ def decide(
         has_primary: whether the CRM knows a primary contact.
         keep: computes a lazy frame once.
     """
-    in_scope = keep(_scope(frames, policy), "in_scope")
-    judged = keep(_judge(frames, scored, policy, in_scope, chosen, vetoes, primaries), "judged")
-    candidates = keep(_with_primary(_ranked(judged, policy), policy, has_primary=has_primary), "candidates")
+    in_scope = keep.made("in_scope", _scope, frames, policy)
+    judged = keep.made("judged", _judge, frames, scored.pairs, policy, in_scope, chosen, vetoes, primaries)
+    candidates = keep.made("candidates", _placed, judged, policy, has_primary)
     keep.forget("judged")
     return Decided(candidates, in_scope)
 
@@ -120,22 +120,22 @@ def _preferred(records: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
 
 def _judge(
     frames: Frames,
-    scored: Scored,
+    pairs: nw.LazyFrame[Any],
     policy: Policy,
     in_scope: nw.LazyFrame[Any],
     chosen: nw.LazyFrame[Any],
     vetoes: nw.LazyFrame[Any],
     primaries: nw.LazyFrame[Any],
 ) -> nw.LazyFrame[Any]:
-    def flagged(pairs: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:
-        return pairs.unique().with_columns(nw.lit(1).alias(name))
+    def flagged(frame: nw.LazyFrame[Any], columns: list[str], name: str) -> nw.LazyFrame[Any]:
+        return distinct(frame, *columns).with_columns(nw.lit(1).alias(name))
 
     held = frames.roles.group_by("opportunity_key").agg(nw.col("person_key").n_unique().cast(nw.Int64).alias("held"))
     facts = (
-        scored.pairs.join(flagged(in_scope, "in_scope"), on="opportunity_key", how="left")
+        pairs.join(flagged(in_scope, ["opportunity_key"], "in_scope"), on="opportunity_key", how="left")
         .join(chosen.drop("title"), on=_PAIR, how="left")
-        .join(flagged(frames.roles.select(*_PAIR), "has_role"), on=_PAIR, how="left")
-        .join(flagged(vetoes.select(*_PAIR), "vetoed"), on=_PAIR, how="left")
+        .join(flagged(frames.roles, _PAIR, "has_role"), on=_PAIR, how="left")
+        .join(flagged(vetoes, _PAIR, "vetoed"), on=_PAIR, how="left")
         .join(held, on="opportunity_key", how="left")
         .join(primaries, on="opportunity_key", how="left")
         .with_columns(held=nw.col("held").fill_null(0))
@@ -180,6 +180,10 @@ def _first_match(grounds: list[tuple[Decision, nw.Expr]], otherwise: nw.Expr) ->
     for decision, ground in reversed(grounds):
         expression = nw.when(ground.fill_null(value=False)).then(nw.lit(decision.value)).otherwise(expression)
     return expression
+
+
+def _placed(judged: nw.LazyFrame[Any], policy: Policy, has_primary: bool) -> nw.LazyFrame[Any]:  # noqa: FBT001
+    return _with_primary(_ranked(judged, policy), policy, has_primary=has_primary)
 
 
 def _ranked(judged: nw.LazyFrame[Any], policy: Policy) -> nw.LazyFrame[Any]:

@@ -46,7 +46,7 @@ def make_plan(
     _refuse_unknown_roles(policy, role_names)
     chosen = suggest(
         scored.sight,
-        keep(chosen_contacts(standing.frames, scored.pairs), "chosen_contacts"),
+        keep.made("chosen_contacts", chosen_contacts, standing.frames, scored.pairs),
         role_names=role_names,
         default_role=policy.default_role,
         keep=keep,

@@ -15,6 +15,7 @@ import pyarrow as pa
 from crmbridge.journal import observe_removals
 from crmbridge.plan.lend import as_table
 from crmbridge.snapshot import Frames, Snapshot
+from crmbridge.snapshot.frames import distinct
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -89,9 +90,9 @@ def stand(snapshot: Snapshot, journal: Journal) -> Standing:
     snapshot.connection.execute(_PRIMARIES, since)
     return Standing(
         frames=replace(snapshot.frames(), roles=_kept(snapshot, "roles_now")),
-        own=own.select("role_id").unique(),
-        own_pairs=own_pairs.select("opportunity_key", "person_key").unique(),
-        vetoes=keyed(snapshot, journal.vetoes.active(), "vetoes").select("opportunity_key", "person_key").unique(),
+        own=distinct(own, "role_id"),
+        own_pairs=distinct(own_pairs, "opportunity_key", "person_key"),
+        vetoes=distinct(keyed(snapshot, journal.vetoes.active(), "vetoes"), "opportunity_key", "person_key"),
         primaries=_kept(snapshot, "primaries"),
     )
 

@@ -178,6 +178,11 @@ def frames_over(connection: duckdb.DuckDBPyConnection, *, schema: str = "resolve
     return Frames(**{f.name: nw.from_native(connection.table(f"{schema}.{f.name}")) for f in fields(Frames)})
 
 
+def distinct(frame: nw.LazyFrame[Any], *columns: str) -> nw.LazyFrame[Any]:
+    """Every combination of `columns` once; grouped, as Narwhals numbers all rows for `unique` and engines then sort them."""
+    return frame.group_by(*columns).agg(nw.len().alias("rows")).select(*columns)
+
+
 def frames_from_tables(tables: Mapping[str, pa.Table], *, connection: duckdb.DuckDBPyConnection | None = None) -> Frames:
     """Build frames from Arrow tables, in memory: for tests and for data that never were a snapshot.
 

@@ -8,6 +8,7 @@ import narwhals as nw
 
 from crmbridge.evidence.rule import DAY_S, Rule, Sight, Stance, Weight, evidence
 from crmbridge.evidence.rules.opportunity_activity import directness, thinned_by_crowd
+from crmbridge.snapshot.frames import distinct
 
 
 def _find(sight: Sight) -> nw.LazyFrame[Any]:
@@ -18,7 +19,7 @@ def _find(sight: Sight) -> nw.LazyFrame[Any]:
     unnamed = (
         unlinked.filter(nw.col("account_id").is_null())
         .drop("account_id")
-        .join(sight.person_accounts.select("person_key", "account_id").unique(), on="person_key")
+        .join(distinct(sight.person_accounts, "person_key", "account_id"), on="person_key")
         .select(*columns)
     )
     start = nw.col("opened_s") - sight.windows.before_days * DAY_S

@@ -7,13 +7,14 @@ from typing import Any
 import narwhals as nw
 
 from crmbridge.evidence.rule import DAY_S, Rule, Sight, Stance, Weight, evidence
+from crmbridge.snapshot.frames import distinct
 
 
 def _find(sight: Sight) -> nw.LazyFrame[Any]:
     responded = sight.frames.responses.filter(nw.col("has_responded") & ~nw.col("responded_s").is_null())
     start = nw.col("ended_s") - sight.windows.lookback_days * DAY_S
     timely = (
-        responded.join(sight.person_accounts.select("person_key", "account_id").unique(), on="person_key")
+        responded.join(distinct(sight.person_accounts, "person_key", "account_id"), on="person_key")
         .join(sight.account_opportunities, on="account_id")
         .filter((nw.col("responded_s") >= start) & (nw.col("responded_s") <= nw.col("ended_s")))
         .with_columns(occurred_s=nw.col("responded_s"))

@@ -7,18 +7,20 @@ from typing import Any
 import narwhals as nw
 
 from crmbridge.evidence.rule import Rule, Sight, Stance, Weight, evidence
+from crmbridge.snapshot.frames import distinct
 
 
 def _find(sight: Sight) -> nw.LazyFrame[Any]:
     # From the pairs outwards: joining people and opportunities by account alone would pair all of a catch-all account's.
-    at_home = (
-        sight.proposed.join(sight.person_accounts.select("person_key", "account_id").unique(), on="person_key")
-        .join(sight.frames.opportunity_accounts, on=["opportunity_key", "account_id"], how="semi")
-        .select("opportunity_key", "person_key")
-        .unique()
+    at_home = distinct(
+        sight.proposed.join(distinct(sight.person_accounts, "person_key", "account_id"), on="person_key").join(
+            sight.frames.opportunity_accounts, on=["opportunity_key", "account_id"], how="semi"
+        ),
+        "opportunity_key",
+        "person_key",
     )
     # Where the opportunity has no account, nobody is known to be a stranger to it.
-    placed = sight.frames.opportunity_accounts.select("opportunity_key").unique()
+    placed = distinct(sight.frames.opportunity_accounts, "opportunity_key")
     # People without any account are not known to be elsewhere.
     employed = (
         sight.frames.contacts.filter(~nw.col("account_id").is_null()).group_by("person_key").agg(nw.col("contact_id").min())

@@ -8,6 +8,7 @@ import narwhals as nw
 
 from crmbridge.evidence.rule import DAY_S, Rule, Sight, Stance, Weight, evidence
 from crmbridge.evidence.rules.opportunity_activity import directness, thinned_by_crowd
+from crmbridge.snapshot.frames import distinct
 
 
 def _find(sight: Sight) -> nw.LazyFrame[Any]:
@@ -21,7 +22,7 @@ def _find(sight: Sight) -> nw.LazyFrame[Any]:
     )
     # Someone who is active here as well is no stranger here, whatever else they do.
     strangers = sight.proposed.join(
-        logged.select("opportunity_key", "person_key").unique(), on=["opportunity_key", "person_key"], how="anti"
+        distinct(logged, "opportunity_key", "person_key"), on=["opportunity_key", "person_key"], how="anti"
     )
     start = nw.col("opened_s") - sight.windows.before_days * DAY_S
     busy = (
