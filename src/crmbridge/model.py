@@ -11,6 +11,7 @@ import types
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -317,6 +318,7 @@ ESSENTIAL: frozenset[Entity] = frozenset({Entity.OPPORTUNITY, Entity.CONTACT, En
 """Without these three there is nothing to find and nowhere to write it; every other entity may be absent."""
 
 
+@cache
 def arrow_schema(entity: Entity) -> pa.Schema:
     """The canonical columnar schema of an entity, derived from its model.
 

@@ -255,7 +255,7 @@ def find(
     filled = {entity for entity in entities if connection.execute(f"SELECT 1 FROM crm.{entity} LIMIT 1").fetchone()}
     every = [
         *found,
-        *(_count(connection, *query, today if "$today" in query[-1] else {}) for query in _QUERIES),
+        *(_count(connection, *query, today if "$today" in query[-1] else {}) for query in _QUERIES if query[1] in filled),
         *(_count(connection, "orphan", *orphans) for orphans in _orphans(filled, entities)),
         *(_count(connection, *merges) for entity in MERGEABLE if entity in filled for merges in _merges(entity)),
         *(item for entity in filled for item in _dates(connection, entity, as_of)),
@@ -301,34 +301,37 @@ def _merges(entity: Entity) -> tuple[tuple[str, Entity, str, str], ...]:
 
 
 def _dates(connection: duckdb.DuckDBPyConnection, entity: Entity, as_of: datetime) -> Iterator[Finding]:
-    """Check every date of an entity in one scan: outside the range, and events that have not happened yet."""
-    checks = [
-        *(
-            ("date_out_of_range", f.name, f"NOT {_range_check(f.type)}(r.{f.name})")
-            for f in arrow_schema(entity)
-            if _is_date(f.type)
-        ),
-        *(
-            ("date_in_future", f.name, f"r.{f.name} > $as_of AND in_range(r.{f.name})")
-            for f in arrow_schema(entity)
-            if f.name in _EVENTS
-        ),
-    ]
-    if not checks:
+    """Check every date of an entity: outside the range, and events that have not happened yet.
+
+    The first and the last of each, in one scan, tell where there is something to count.
+    """
+    suspects = _DATE_CHECKS[entity]
+    if not suspects:
         return
-    columns = ", ".join(f"count(*) FILTER ({test}), min(r.id, {SAMPLES}) FILTER ({test})" for _, _, test in checks)
+    columns = ", ".join(suspicion for _, _, suspicion, _ in suspects)
     parameters = {"as_of": as_of} if "$as_of" in columns else {}
-    row = connection.execute(f"SELECT {columns} FROM crm.{entity} r WHERE r.is_deleted IS NOT TRUE", parameters).fetchone() or ()
-    for (code, field, _), count, samples in zip(checks, row[::2], row[1::2], strict=True):
-        yield finding(code, entity, field, count, samples or ())
+    row = connection.execute(f"SELECT {columns} FROM crm.{entity} WHERE is_deleted IS NOT TRUE", parameters).fetchone() or ()
+    for (code, field, _, test), is_suspect in zip(suspects, row, strict=True):
+        if is_suspect:
+            query = f"SELECT id FROM crm.{entity} WHERE is_deleted IS NOT TRUE AND {test}"
+            yield _count(connection, code, entity, field, query, {"as_of": as_of} if "$as_of" in test else {})
 
 
-def _is_date(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_temporal(kind))
+def _date_checks(entity: Entity) -> list[tuple[str, str, str, str]]:
+    """Code, field, what of its first and last is suspicious, and what of a single one is found."""
+    dates = [field for field in arrow_schema(entity) if pa.types.is_temporal(field.type)]
+    checks = []
+    for field in dates:
+        name, check = field.name, "in_range_day" if pa.types.is_date(field.type) else "in_range"
+        suspicion = f"NOT ({check}(min({name})) AND {check}(max({name})))"
+        checks.append(("date_out_of_range", name, suspicion, f"NOT {check}({name})"))
+    events = [field.name for field in dates if field.name in _EVENTS]
+    return checks + [
+        ("date_in_future", name, f"max({name}) > $as_of", f"{name} > $as_of AND in_range({name})") for name in events
+    ]
 
 
-def _range_check(kind: pa.DataType) -> str:
-    return "in_range_day" if pa.types.is_date(kind) else "in_range"
+_DATE_CHECKS = {entity: _date_checks(entity) for entity in Entity}
 
 
 def store_findings(connection: duckdb.DuckDBPyConnection, findings: tuple[Finding, ...]) -> None:

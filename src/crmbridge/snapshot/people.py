@@ -60,10 +60,10 @@ _MACROS = (
 
 def define_person_macros(connection: duckdb.DuckDBPyConnection) -> None:
     """Define the SQL macros that normalise e-mail addresses and names, and the table of generic mailboxes."""
-    connection.execute("CREATE TEMP TABLE generic_mailbox AS SELECT unnest($1) AS word", [sorted(GENERIC_MAILBOXES)])
-    for macro in _MACROS[:-1]:
-        connection.execute(f"CREATE TEMP MACRO {macro}")
-    connection.execute(f"CREATE TEMP MACRO {_MACROS[-1].format(blank_names=_BLANK_NAMES)}")
+    words = ", ".join(f"'{word}'" for word in sorted(GENERIC_MAILBOXES))
+    connection.execute(f"CREATE TEMP TABLE generic_mailbox AS SELECT unnest([{words}]) AS word")
+    macros = (*_MACROS[:-1], _MACROS[-1].format(blank_names=_BLANK_NAMES))
+    connection.execute("; ".join(f"CREATE TEMP MACRO {macro}" for macro in macros))
 
 
 _PARTIES = """

@@ -7,6 +7,7 @@ null, every person decided once. Where the CRM has no accounts or no campaigns a
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -58,8 +59,7 @@ def resolve(
         stage: called with a word before each step.
     """
     connection.execute("CREATE SCHEMA resolved")
-    for macro in _MACROS:
-        connection.execute(f"CREATE TEMP MACRO {macro}")
+    connection.execute("; ".join(f"CREATE TEMP MACRO {macro}" for macro in _MACROS))
     define_person_macros(connection)
     for name, step in (
         ("merges", _follow_merges),
@@ -283,10 +283,27 @@ def _resolve_records(connection: duckdb.DuckDBPyConnection, entities: frozenset[
 
 def create_crm_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the schema `crm` with one empty table per canonical entity, columns and types as in the model."""
-    connection.begin()
-    connection.execute("CREATE SCHEMA crm")
+    connection.execute(_crm_tables())
+
+
+@cache
+def _crm_tables() -> str:
+    tables = []
     for entity in Entity:
-        connection.register("empty", arrow_schema(entity).empty_table())
-        connection.execute(f"CREATE TABLE crm.{entity} AS FROM empty")
-        connection.unregister("empty")
-    connection.commit()
+        columns = ", ".join(f'"{field.name}" {_sql_type(field.type)}' for field in arrow_schema(entity))
+        tables.append(f"CREATE TABLE crm.{entity} ({columns});")
+    return "BEGIN; CREATE SCHEMA crm; " + " ".join(tables) + " COMMIT"
+
+
+def _sql_type(type_: pa.DataType) -> str:
+    if pa.types.is_decimal(type_):
+        return f"DECIMAL({type_.precision}, {type_.scale})"
+    return _SQL_TYPES[type_]
+
+
+_SQL_TYPES = {
+    pa.string(): "TEXT",
+    pa.bool_(): "BOOLEAN",
+    pa.date32(): "DATE",
+    pa.timestamp("us", "UTC"): "TIMESTAMPTZ",
+}
