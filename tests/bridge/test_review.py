@@ -10,10 +10,13 @@ from decimal import Decimal
 import pytest
 from deals import PAIRS, contact, deals, named, opportunity, pairs, planned
 
+from conftest import IDLE, Clock
+from crmbridge.bridge import Bridge
+from crmbridge.config import in_memory
 from crmbridge.errors import PlanRefused
 from crmbridge.model import Account
 from crmbridge.plan.review import COLUMNS
-from crmbridge.testing.memory import MemoryCrm
+from crmbridge.testing.memory import MemoryAdapter, MemoryCrm, MemoryOptions
 
 
 @pytest.fixture
@@ -53,23 +56,40 @@ def test_it_holds_what_a_person_needs_largest_first(sheet, plan, tmp_path):
     assert stat.S_IMODE((tmp_path / "review.csv").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize(
-    ("amount", "text"), [("1200", "1200.00"), ("-1.5", "-1.50"), ("0.0001", "0.0001"), ("98765432109.87", "98765432109.87")]
-)
-def test_amounts_read_plainly(opened, tmp_path, amount, text):
-    bridge = opened(MemoryCrm(deals(opportunity("O9", amount=Decimal(amount)), named("O9", "C4"))))
-    bridge.pull()
-    rows = read(bridge.review(bridge.plan(), tmp_path / "r.csv"))
-    assert [row["amount"] for row in rows if row["opportunity_id"] == "O9"] == [text]
-    assert {row["link"] for row in rows} == {""}
+AMOUNTS = {"1200": "1200.00", "-1.5": "-1.50", "0.0001": "0.0001", "98765432109.87": "98765432109.87"}
+BAD = ("=1+1", " =1", "\t=1", "+1", "-1", "@cmd", "\r=1", "\uff1d1", "x;=1", "x\n=1", "x,\t@y")
 
 
-@pytest.mark.parametrize("bad", ["=1+1", " =1", "\t=1", "+1", "-1", "@cmd", "\r=1", "\uff1d1", "x;=1", "x\n=1", "x,\t@y"])
-def test_nothing_a_spreadsheet_would_run(opened, tmp_path, bad):
-    people = contact("C9", last_name=bad, account_id="B", title=bad)
-    bridge = opened(MemoryCrm(deals(people, Account(id="B", name=bad), opportunity("O9", account_id="B"), named("O9", "C9"))))
-    bridge.pull()
-    (row,) = [r for r in read(bridge.review(bridge.plan(), tmp_path / "r.csv", link="=x")) if r["contact_id"] == "C9"]
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """The row of each odd amount and each bad text, in one review with a bad link: opportunity_id -> row."""
+    records = []
+    for amount in AMOUNTS:
+        records += [opportunity(f"O{amount}", amount=Decimal(amount)), named(f"O{amount}", "C4")]
+    for number, bad in enumerate(BAD):
+        deal, person, company = f"bad{number}", f"P{number}", f"B{number}"
+        records += [Account(id=company, name=bad), contact(person, last_name=bad, account_id=company, title=bad)]
+        records += [opportunity(deal, account_id=company), named(deal, person)]
+    folder = tmp_path_factory.mktemp("odd")
+    adapter = MemoryAdapter(MemoryOptions(crm=MemoryCrm(deals(*records))))
+    settings = in_memory({"workspace": {"folder": str(folder / "workspace")}, "rules": {"disabled": IDLE}})
+    with Bridge(settings, adapter=adapter, clock=Clock()) as bridge:
+        bridge.pull()
+        plan = bridge.plan()
+        plain, linked = (read(bridge.review(plan, folder / f"{link}.csv", link=link)) for link in (None, "=x"))
+    assert {row["link"] for row in plain} == {""}
+    return {row["opportunity_id"]: row for row in linked}
+
+
+@pytest.mark.parametrize(("amount", "text"), AMOUNTS.items())
+def test_amounts_read_plainly(odd, amount, text):
+    assert odd[f"O{amount}"]["amount"] == text
+
+
+@pytest.mark.parametrize("number", range(len(BAD)), ids=map(repr, BAD))
+def test_nothing_a_spreadsheet_would_run(odd, number):
+    row = odd[f"bad{number}"]
+    assert row["contact_id"] == f"P{number}"
     for column in ("account", "contact", "title", "link"):
         cells = row[column].replace(";", "\n").replace(",", "\n").replace("\r", "\n").split("\n")
         assert not any(cell.strip().startswith(tuple("=+-@\uff1d")) for cell in cells), row[column]
