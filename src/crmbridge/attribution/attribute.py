@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import narwhals as nw
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crmbridge.attribution.journeys import Scenario, prepare, walk
 from crmbridge.attribution.ledger import gaps, ledger, with_money
@@ -121,12 +122,12 @@ def attribute(
     for scenario in scenarios:
         stage(f"credits {scenario.name.replace('_', ' ')}")
         earn(connection, scenario, taken, parts=_parts(connection, taken, scenario))
-        credited.append(credits_table(connection, scenario, taken))
+        credited.append(credits_table(connection, scenario))
         rois.append(roi_table(connection, scenario, taken))
         ledgers.append(ledger(connection, scenario))
     credits_all, roi_all = pa.concat_tables(credited), pa.concat_tables(rois)
     stage("spread")
-    by_threshold = _by_threshold(connection, planned, taken[0], settings) if planned is not None else {}
+    by_threshold = _by_threshold(connection, planned, taken[0], settings, whole=rois[1]) if planned is not None else {}
     spread = pa.concat_tables([spread_by_model(connection, rois[0]), spread_by_threshold(connection, by_threshold)])
     after = scenarios[1] if planned is not None else None
     return Attribution(
@@ -260,15 +261,20 @@ def _parts(connection: duckdb.DuckDBPyConnection, models: Sequence[Model], scena
 
 
 def _by_threshold(
-    connection: duckdb.DuckDBPyConnection, planned: Planned, model: Model, settings: AttributionSettings
+    connection: duckdb.DuckDBPyConnection, planned: Planned, model: Model, settings: AttributionSettings, *, whole: pa.Table
 ) -> dict[float, pa.Table]:
-    """ROI under one model, with only those planned roles that are at least so sure."""
-    found = {}
-    for threshold in sorted({at for at in settings.thresholds if at >= planned.threshold}):
-        scenario = _imagine(connection, "at_threshold", f"confidence >= {threshold!r}", settings)
-        earn(connection, scenario, [model], parts=_parts(connection, [model], scenario))
-        found[threshold] = roi_table(connection, scenario, [model])
-    return found
+    """ROI under one model, with only those planned roles that are at least so sure; `whole` is that of the whole plan."""
+    thresholds = sorted({at for at in settings.thresholds if at >= planned.threshold})
+    columns = ["count(*)", *(f"count(*) FILTER (confidence >= {threshold!r})" for threshold in thresholds)]
+    ((everybody, *counts),) = connection.execute(f"SELECT {', '.join(columns)} FROM imagined_roles").fetchall()
+    # So many of the surest are always the same ones.
+    by_count = {everybody: whole.filter(pc.equal(whole["model"], model.name))}
+    for threshold, count in zip(thresholds, counts, strict=True):
+        if count not in by_count:
+            scenario = _imagine(connection, "at_threshold", f"confidence >= {threshold!r}", settings)
+            earn(connection, scenario, [model], parts=_parts(connection, [model], scenario))
+            by_count[count] = roi_table(connection, scenario, [model])
+    return {threshold: by_count[count] for threshold, count in zip(thresholds, counts, strict=True)}
 
 
 def _without_campaigns(connection: duckdb.DuckDBPyConnection, planned: Planned | None, settings: AttributionSettings) -> pa.Table:

@@ -210,7 +210,9 @@ def chosen_models(settings: AttributionSettings, *, extra: Iterable[Model] = ())
         known[name] = Model(
             name, custom.label or name, f"Weights: {note}.", anchors=weights, rest=custom.rest, role_weights=custom.role_weights
         )
-    plugins = {point.name: point for point in entry_points(group=GROUP)}
+    # Asked only where it is needed: it reads the files of every installed package.
+    is_foreign = any(name not in known for name in settings.models)
+    plugins = {point.name: point for point in entry_points(group=GROUP)} if is_foreign else {}
     own = list(extra)
     if any(not isinstance(model, Model) for model in own):
         raise SettingsError("a model given in a script must be a Model", hint="names belong into [attribution] models")

@@ -90,8 +90,7 @@ _LONG = """
 """
 
 _ROI = """
-    WITH long AS ({long}),
-    models AS (SELECT DISTINCT place, model FROM ({models})),
+    WITH models AS (SELECT DISTINCT place, model FROM ({models})),
     own_keys AS (SELECT channel, currency FROM spent UNION SELECT channel, currency FROM "{scenario}_earned"),
     -- A campaign has a row also in the currencies of those below it.
     keys AS (
@@ -102,7 +101,7 @@ _ROI = """
     ),
     earned AS (
         SELECT model, channel, currency, sum(credit) FILTER (state = 'won') AS won, sum(credit) FILTER (state = 'open') AS open
-        FROM long GROUP BY model, channel, currency
+        FROM "{scenario}_long" GROUP BY model, channel, currency
     ),
     own AS (
         SELECT m.place, m.model, k.channel, k.currency, k.is_own, s.name, s.type, s.month, s.parent_id,
@@ -188,7 +187,8 @@ def earn(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequ
     """Share out every amount of a scenario.
 
     Makes `<scenario>_places` (see `credit.place_touches`), and `<scenario>_earned`: channel, state, month, currency,
-    opportunities and one column of ten-thousandths per model; `<scenario>_influenced` and `<scenario>_apart` for `roi_table`.
+    opportunities and one column of ten-thousandths per model; `<scenario>_long`, the same with one row per model; and
+    `<scenario>_influenced` and `<scenario>_apart` for `roi_table`.
 
     Args:
         connection: after `prepare_campaigns`.
@@ -206,14 +206,15 @@ def earn(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequ
         FROM ({shared}) c JOIN {scenario.standing} d ON d.opportunity_key = c.path_key
         GROUP BY c.channel, d.state, d.month, d.currency"""
     )
+    connection.execute(f'CREATE OR REPLACE TEMP TABLE "{scenario.name}_long" AS {_long(scenario, models)}')
     connection.execute(_INFLUENCED.format(scenario=scenario.name, standing=scenario.standing))
     connection.execute(_APART.format(scenario=scenario.name))
 
 
-def credits_table(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequence[Model]) -> pa.Table:
+def credits_table(connection: duckdb.DuckDBPyConnection, scenario: Scenario) -> pa.Table:
     """The credits of a scenario, one row per model, campaign, state, month and currency; sorted."""
     sql = f"""SELECT '{scenario.name}' AS scenario, model, channel AS campaign_id, * EXCLUDE (model, channel)
-        FROM ({_long(scenario, models)}) ORDER BY place, campaign_id, state DESC, month, currency"""
+        FROM "{scenario.name}_long" ORDER BY place, campaign_id, state DESC, month, currency"""
     return with_money(connection.execute(sql).to_arrow_table(), CREDITS, money={"credit": "credit"})
 
 
@@ -226,7 +227,7 @@ def roi_table(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models:
         "per_opportunity": _per("c.opportunities"),
         "per_won": _per("c.won_opportunities"),
     }
-    sql = _ROI.format(scenario=scenario.name, long=_long(scenario, models), models=names, **per)
+    sql = _ROI.format(scenario=scenario.name, models=names, **per)
     table = connection.execute(sql).to_arrow_table()
     counts = {"won": "won_opportunities"}
     money = {
