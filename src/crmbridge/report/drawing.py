@@ -13,6 +13,7 @@ from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
 WIDE_PX, NARROW_PX = 760, 350
 FONT = "Liberation Sans, Helvetica Neue, Arial, sans-serif"
@@ -62,7 +63,10 @@ def color(name: str) -> str:
 
 def both_widths(words: str, draw: Callable[[int], alt.TopLevelMixin]) -> Drawing:
     """Draw a chart for a desk and for a telephone; `draw` gets the width in pixels."""
-    return Drawing(words, wide=svg(draw(WIDE_PX)), narrow=svg(draw(NARROW_PX)))
+    # Every part of a chart is checked against the schema when it is made, which takes longer than drawing it; what is drawn here
+    # does not depend on the data.
+    with debug_mode(arg=False):
+        return Drawing(words, wide=svg(draw(WIDE_PX)), narrow=svg(draw(NARROW_PX)))
 
 
 def svg(chart: alt.TopLevelMixin) -> str:
@@ -93,7 +97,13 @@ def pixels(field: str, height: float) -> alt.Y:
 
 def chart_of(records: Iterable[dict[str, Any]]) -> alt.Chart:
     """A chart over data that travel inside it."""
-    return alt.Chart(alt.InlineData(values=list(records)))
+    # A list would be copied, record by record, with every step in which a chart is put together.
+    return alt.Chart(alt.InlineData(values=tuple(records)))
+
+
+def fixed(channel: type[Any], value: object) -> Any:  # noqa: ANN401
+    """What no record decides, for a channel such as `alt.XValue`; for `alt.value` the class is searched in the whole schema."""
+    return channel(value)
 
 
 def text_width_px(text: str, size_px: float) -> float:
@@ -102,7 +112,6 @@ def text_width_px(text: str, size_px: float) -> float:
 
 
 def _dressed(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    # Checking a drawing against its schema takes about as long as drawing it, and what is drawn here does not depend on the data.
     spec: dict[str, Any] = chart.to_dict(validate=False)
     spec["config"] = _CONFIG
     return spec

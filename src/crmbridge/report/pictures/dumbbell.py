@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from crmbridge.report.drawing import NARROW_PX, Drawing, both_widths, chart_of, color, pixels
+from crmbridge.report.drawing import NARROW_PX, Drawing, both_widths, chart_of, color, fixed, pixels
 from crmbridge.report.figures import short
 
 _ROW_PX, _GROUP_PX, _TOP_PX = 26, 34, 8
@@ -54,7 +54,7 @@ def _chart(spans: Sequence[Span], names_px: int, fill: str, full: float | None, 
     x = alt.X("as_is:Q", axis=None, scale=alt.Scale(domain=domain, range=[names_px + 56, width_px - right_px], nice=False))
     y = pixels("y", height)
     both = [one for one in placed if one["applied"] is not None]
-    ends = {"x": alt.value(names_px + 56), "x2": alt.value(width_px - right_px)}
+    ends = {"x": fixed(alt.XValue, names_px + 56), "x2": fixed(alt.X2Value, width_px - right_px)}
     tracks = chart_of(placed).mark_rule(stroke=color("hairline")).encode(**ends, y=y)
     hollow = chart_of(placed).mark_circle(size=70, fill=color("paper"), stroke=color("muted"), strokeWidth=2, opacity=1)
     ways = chart_of(both).mark_rule(stroke=color(fill), strokeWidth=3, opacity=0.45).encode(x=x, x2=alt.X2("applied:Q"), y=y)
@@ -64,8 +64,8 @@ def _chart(spans: Sequence[Span], names_px: int, fill: str, full: float | None, 
         hollow.encode(x=x, y=y),
         _second(chart_of(both).mark_circle(size=95, fill=color(fill), opacity=1), x).encode(y=y),
         *_figures(placed, x, height, fill),
-        chart_of(placed).mark_text(align="left", limit=names_px).encode(x=alt.value(0), y=y, text=alt.Text("name:N")),
-        chart_of(heads).mark_text(align="left", fontWeight="bold").encode(x=alt.value(0), y=y, text=alt.Text("group:N")),
+        chart_of(placed).mark_text(align="left", limit=names_px).encode(x=fixed(alt.XValue, 0), y=y, text=alt.Text("name:N")),
+        chart_of(heads).mark_text(align="left", fontWeight="bold").encode(x=fixed(alt.XValue, 0), y=y, text=alt.Text("group:N")),
     ).properties(width=width_px, height=height)
 
 

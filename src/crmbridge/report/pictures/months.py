@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from crmbridge.report.drawing import NARROW_PX, Drawing, both_widths, chart_of, color, pixels
+from crmbridge.report.drawing import NARROW_PX, Drawing, both_widths, chart_of, color, fixed, pixels
 from crmbridge.report.figures import Figures
 
 _HEIGHT_PX, _TOP_PX, _FOOT_PX = 200, 22, 26
@@ -75,8 +75,8 @@ def _chart(months: Sequence[Month], currency: str | None, figures: Figures, widt
     ground = chart_of([{"top": base}]).mark_rule(stroke=color("faint"))
     return alt.layer(
         *drawn,
-        ground.encode(y=y, x=alt.value(0), x2=alt.value(len(months) * step_px)),
-        years.encode(x=x, y=alt.value(base), text=alt.Text("year:N")),
+        ground.encode(y=y, x=fixed(alt.XValue, 0), x2=fixed(alt.X2Value, len(months) * step_px)),
+        years.encode(x=x, y=fixed(alt.YValue, base), text=alt.Text("year:N")),
         *_largest(months, currency, figures, step_px, width_px, x),
     ).properties(width=width_px, height=_HEIGHT_PX)
 
@@ -103,4 +103,4 @@ def _largest(
     if middle_px < _LABEL_PX or middle_px > width_px - _LABEL_PX:
         align = "left" if middle_px < _LABEL_PX else "right"
     mark = chart_of([label]).mark_text(align=align, fontSize=12, fill=color("muted"))
-    return [mark.encode(x=x, y=alt.value(_TOP_PX - 9), text=alt.Text("text:N"))]
+    return [mark.encode(x=x, y=fixed(alt.YValue, _TOP_PX - 9), text=alt.Text("text:N"))]

@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from crmbridge.report.drawing import NARROW_PX, Drawing, both_widths, chart_of, color, pixels
+from crmbridge.report.drawing import NARROW_PX, Drawing, both_widths, chart_of, color, fixed, pixels
 from crmbridge.report.figures import Figures, short
 
 _ROW_PX, _TOP_PX = 40, 26
@@ -142,8 +142,8 @@ def _labels(placed: list[dict[str, Any]], height: float, names_px: int) -> list[
     names = chart_of(texts).mark_text(align="left", dy=-7, fontSize=13, limit=names_px)
     notes = chart_of(texts).mark_text(align="left", dy=9, fontSize=11, limit=names_px, fill=color("muted"))
     return [
-        names.encode(x=alt.value(0), y=y, text=alt.Text("name:N")),
-        notes.encode(x=alt.value(0), y=y, text=alt.Text("note:N")),
+        names.encode(x=fixed(alt.XValue, 0), y=y, text=alt.Text("name:N")),
+        notes.encode(x=fixed(alt.XValue, 0), y=y, text=alt.Text("note:N")),
     ]
 
 
@@ -151,7 +151,9 @@ def _chosen_figures(placed: list[dict[str, Any]], figures: Figures, height: floa
     texts = [{"y": one["y"], "text": figures.roi(one["row"].chosen), "fill": _sign_color(one["row"].chosen)} for one in placed]
     shown = chart_of(texts).mark_text(align="right", fontWeight="bold", fontSize=13)
     return [
-        shown.encode(x=alt.value(width_px), y=pixels("y", height), text=alt.Text("text:N"), fill=alt.Fill("fill:N", scale=None))
+        shown.encode(
+            x=fixed(alt.XValue, width_px), y=pixels("y", height), text=alt.Text("text:N"), fill=alt.Fill("fill:N", scale=None)
+        )
     ]
 
 

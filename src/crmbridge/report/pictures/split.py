@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 
 from crmbridge.report.balance import ATTRIBUTED, SCENARIOS, Balance, Pair
-from crmbridge.report.drawing import Drawing, both_widths, chart_of, color, pixels, text_width_px
+from crmbridge.report.drawing import Drawing, both_widths, chart_of, color, fixed, pixels, text_width_px
 from crmbridge.report.figures import Figures
 
 _SHADES = ("gap", "gap-2", "gap-3", "gap-4")
@@ -87,9 +87,9 @@ def _chart(segments: Sequence[dict[str, Any]], heads: Sequence[dict[str, Any]], 
         bars,
         labelled.mark_text(**inside, dy=17, fontWeight="bold", fontSize=_LARGE_PX).encode(text=alt.Text("amount:N")),
         labelled.mark_text(**inside, dy=35, fontSize=_SMALL_PX).encode(text=alt.Text("name:N")),
-        top.mark_text(align="left", fontWeight="bold", fontSize=15).encode(x=alt.value(0), text=alt.Text("scenario:N")),
+        top.mark_text(align="left", fontWeight="bold", fontSize=15).encode(x=fixed(alt.XValue, 0), text=alt.Text("scenario:N")),
         top.mark_text(align="right", fontWeight="bold", fontSize=15, fill=color("earned")).encode(
-            x=alt.value(width_px), text=alt.Text("share:N")
+            x=fixed(alt.XValue, width_px), text=alt.Text("share:N")
         ),
     ).properties(width=width_px, height=height)
 

@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 
 from crmbridge.report.balance import ATTRIBUTED, SCENARIOS, Balance, Pair
-from crmbridge.report.drawing import NARROW_PX, Drawing, both_widths, chart_of, color, pixels
+from crmbridge.report.drawing import NARROW_PX, Drawing, both_widths, chart_of, color, fixed, pixels
 from crmbridge.report.figures import Figures
 
 _ROW_PX, _BAR_PX, _HEAD_PX = 30, 18, 34
@@ -79,7 +79,7 @@ def _names(labels: Sequence[str]) -> alt.LayerChart | alt.FacetChart:
     texts = [
         chart_of(one for one in named if one["weight"] == weight)
         .mark_text(align="left", fontWeight=weight)
-        .encode(x=alt.value(0), y=pixels("y", height), text=alt.Text("name:N"))
+        .encode(x=fixed(alt.XValue, 0), y=pixels("y", height), text=alt.Text("name:N"))
         for weight in ("bold", "normal")
     ]
     return alt.layer(*texts).properties(width=_NAMES_PX, height=height)
@@ -104,7 +104,7 @@ def _panel(title: str, steps: list[dict[str, Any]], width_px: int) -> alt.LayerC
         joints,
         bars,
         *_amounts(steps, x, height),
-        heading.encode(x=alt.value(0), y=alt.value(0), text=alt.Text("title:N")),
+        heading.encode(x=fixed(alt.XValue, 0), y=fixed(alt.YValue, 0), text=alt.Text("title:N")),
     ).properties(width=width_px, height=height)
 
 
@@ -123,7 +123,7 @@ def _amounts(steps: list[dict[str, Any]], x: alt.X, height: float) -> list[alt.C
             x=at,
             y=pixels("middle", height),
             text=alt.Text("amount:N"),
-            fill=alt.value(color("ink")) if side != "within" else alt.Fill("inside:N", scale=None),
+            fill=fixed(alt.FillValue, color("ink")) if side != "within" else alt.Fill("inside:N", scale=None),
         )
         for side, place in places.items()
     ]
