@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ def load(engine: sa.Engine, records: Mapping[Entity, Iterable[Record]], *, schem
                 connection.execute(sa.insert(table), rows)
 
 
+@cache
 def _metadata(dialect: str, schema: str | None) -> sa.MetaData:
     metadata = sa.MetaData(schema=schema)
     for entity in Entity:
