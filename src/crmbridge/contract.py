@@ -1,7 +1,8 @@
 """What the author of an adapter implements, and all that crmbridge will ever ask of it.
 
 An adapter is a class, registered under the entry point group `crmbridge.adapters`, with three class attributes and eight methods
-(see `Adapter`). `crmbridge.testing.AdapterConformance` tests every sentence below.
+(see `Adapter`); two more members are optional (`BuildsOnEarlier`). `crmbridge.testing.AdapterConformance` tests every sentence
+below.
 
 Reading
     `read` hands over Arrow record batches in the canonical schema (`crmbridge.model.arrow_schema`), ids as text, datetimes in
@@ -39,6 +40,11 @@ Settling
     `absent` (it did not happen: safe to send again), or `conflict` (something else is there). It writes no role, and may be
     called again; where a removal of ours, whose answer was lost, has cleared the primary's mark on a row that is not ours, it
     puts that mark back.
+
+Building on what is known (optional)
+    Where the CRM does not tell everything that changed, an adapter may compare what is there now with the snapshot before. It
+    then has the two members of `BuildsOnEarlier` as well. A pull calls `build_on` before it reads anything, and once more with
+    None when it is over, however it ends; what `capabilities` says of changes may depend on it.
 
 Threads and clocks
     One thread calls an adapter. `close` may be called twice. An adapter never logs names, addresses, tokens or response bodies,
@@ -209,6 +215,28 @@ class Checkpoint(_Value):
     kind: str
     reference: str
     keys: tuple[str, ...]
+
+
+class EarlierRecords(Protocol):
+    """The snapshot before, as an adapter may read it while a pull is on."""
+
+    def read_at(self, entity: Entity) -> datetime | None:
+        """When an entity was read last, by whole or by its changes; None where it never was."""
+
+    def columns(self, entity: Entity, *names: str) -> pa.Table:
+        """Some columns of all records of an entity, as `read` gave them; no rows where it was never read."""
+
+
+@runtime_checkable
+class BuildsOnEarlier(Protocol):
+    """What an adapter has besides, that reads with fewer calls where it knows what was there (module docstring)."""
+
+    @property
+    def identity(self) -> str | None:
+        """Which CRM this is, by its own word, such as the number of a portal: another's snapshot is not built on. May connect."""
+
+    def build_on(self, earlier: EarlierRecords | None) -> None:
+        """Take the snapshot before, or None where everything is to be read anew."""
 
 
 @runtime_checkable

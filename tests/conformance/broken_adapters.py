@@ -8,7 +8,7 @@ from itertools import count, islice
 
 import pyarrow as pa
 
-from crmbridge.contract import Check, Checkpoint, Health, Outcome, PairState, Receipt, verdict
+from crmbridge.contract import Check, Checkpoint, Deletion, Health, Outcome, PairState, Receipt, verdict
 from crmbridge.errors import DataError
 from crmbridge.model import ESSENTIAL, ContactRole, Entity
 from crmbridge.testing.memory import MemoryAdapter, MemoryBulkAdapter
@@ -185,6 +185,35 @@ class ForeignError(Broken):
 class CountsTheDead(Broken):
     def count(self, entity):
         return sum(1 for _ in self._crm.records(entity))
+
+
+class Builder(Broken):
+    identity = None
+    earlier = None
+
+    def build_on(self, earlier):
+        self.earlier = earlier
+
+
+@fails("building_on_earlier_records")
+class TakesWhatIsThereForGone(Builder):
+    def read_deleted(self, entity, *, since):
+        known = self.earlier.columns(entity, "id").to_pylist() if self.earlier else []
+        yield from (Deletion(id=row["id"]) for row in known)
+        yield from super().read_deleted(entity, since=since)
+
+
+@fails("building_on_earlier_records")
+class NeverLetsGo(Builder):
+    has_built = False
+
+    def build_on(self, earlier):
+        self.has_built = self.has_built or earlier is not None
+
+    @property
+    def capabilities(self):
+        told = super().capabilities
+        return told.model_copy(update={"incremental": frozenset()}) if self.has_built else told
 
 
 @fails("read_since")

@@ -121,6 +121,23 @@ class Earlier:
         ).fetchone() or (0,)
         return moment(row[0]) - OVERLAP
 
+    def read_at(self, entity: Entity) -> datetime | None:
+        """When an entity was read last; None where it never was."""
+        mark = self.marks.get(entity)
+        return None if mark is None else mark.current_at
+
+    def columns(self, entity: Entity, *names: str) -> pa.Table:
+        """Some columns of all its records, as an adapter gave them; no rows where it was never read.
+
+        Raises:
+            WorkspaceError: the earlier snapshot cannot be read.
+        """
+        schema = arrow_schema(entity)
+        asked = ", ".join(f'"{schema.field(name).name}"' for name in names)
+        with self._readable():
+            # Of its own, for the pull is in the midst of what it does.
+            return self.connection.cursor().execute(f"SELECT {asked} FROM earlier.crm.{entity}").to_arrow_table()
+
     def weigh(self, entity: Entity) -> tuple[int, int]:
         """Set what changed (in the new table) and what went (`temp.gone`) against the earlier records.
 

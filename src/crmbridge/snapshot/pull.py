@@ -7,6 +7,7 @@ An entity is read in full, or, where the CRM tells what changed and what was del
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import uuid
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import duckdb
 import pyarrow as pa
 
+from crmbridge.contract import BuildsOnEarlier
 from crmbridge.errors import DataError, DeletionsUnknown, SettingsError
 from crmbridge.model import ESSENTIAL, Entity, arrow_schema
 from crmbridge.snapshot.earlier import Earlier, Mark, Source, WhyFull, find_earlier
@@ -163,7 +165,7 @@ def pull(
         raise DataError(f"as_of is naive: {as_of.isoformat()}; give it a time zone")
     entities = _entities(adapter)
     notify = progress or _nobody_listens
-    source = Source(adapter.name, time_zone, source_id)
+    source = Source(adapter.name, time_zone, _identified(adapter, source_id))
     with _work_folder(path) as work:
         connection = connect(work / "spill", memory_limit=memory_limit, threads=threads)
         try:
@@ -173,7 +175,8 @@ def pull(
                 connection.execute(f"SET disabled_compression_methods = '{_SLOW_COMPRESSION}'")
             earlier = find_earlier(connection, previous, source=source, as_of=as_of)
             loading = _Loading(connection, adapter, path, as_of, earlier, as_of - timedelta(days=full_after_days), notify)
-            loaded = {entity: loading.load(entity) for entity in Entity if entity in entities}
+            with _built_on(adapter, earlier):
+                loaded = {entity: loading.load(entity) for entity in Entity if entity in entities}
             duplicates = [one.duplicates for one in loaded.values() if one.duplicates]
             with storage_errors(path):
                 if isinstance(earlier, Earlier):
@@ -208,6 +211,26 @@ def _entities(adapter: Adapter) -> frozenset[Entity]:
     if missing := sorted(ESSENTIAL - entities):
         raise DataError(f"adapter {adapter.name!r} does not read {', '.join(missing)}; nothing can be found without them")
     return entities
+
+
+def _identified(adapter: Adapter, source_id: str) -> str:
+    """Add to the source what the CRM calls itself, where the adapter tells: settings may stay while the login leads elsewhere."""
+    if not isinstance(adapter, BuildsOnEarlier):
+        return source_id
+    return hashlib.sha256(json.dumps([source_id, adapter.identity]).encode()).hexdigest()
+
+
+@contextmanager
+def _built_on(adapter: Adapter, earlier: Earlier | WhyFull) -> Iterator[None]:
+    """Let the adapter see the earlier snapshot while it is read, where it wants to."""
+    if not isinstance(adapter, BuildsOnEarlier):
+        yield
+        return
+    adapter.build_on(earlier if isinstance(earlier, Earlier) else None)
+    try:
+        yield
+    finally:
+        adapter.build_on(None)
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from crmbridge.contract import Deletion, Outcome
+from crmbridge.contract import BuildsOnEarlier, Deletion, Outcome
 from crmbridge.errors import CrmBridgeError
 from crmbridge.model import RECORDS, ContactRole, Entity, arrow_schema
+from crmbridge.testing.kept import KeptRecords
 from crmbridge.testing.kit import Kit, Sandbox, expect, hold, needs, proves, put
 from crmbridge.testing.worlds import World, crowded, empty, graves, odd_ids, small, unicode_texts
 
@@ -126,6 +127,28 @@ class ReadingChecks(Kit):
             _hold_deletions(entity, given, gone, told_by_read=merged)
             later = list(sandbox.open().read_deleted(entity, since=moment + timedelta(seconds=1)))
             hold(not later, f"{entity}: {len(later)} deletions from before `since` are given")
+
+    @proves
+    def test_building_on_earlier_records(self) -> None:
+        """`build_on`: with `read` and `read_deleted` by changes, the earlier records become all there are; None ends it."""
+        adapter = self.sandbox(small()).open()
+        if not isinstance(adapter, BuildsOnEarlier):
+            needs((), "the adapter does not build on earlier records")
+            return
+        told, earlier = adapter.capabilities, KeptRecords()
+        whole = {entity: {row["id"]: row for row in _rows(adapter, entity)} for entity in sorted(told.entities)}
+        for entity in sorted(told.entities):
+            earlier.keep(entity, adapter.read(entity))
+        adapter.build_on(earlier)
+        by_changes = adapter.capabilities.incremental & adapter.capabilities.deletions
+        for entity in (one for one in Entity if one in told.entities):
+            since = datetime.now(UTC) if entity in by_changes else None
+            gone = {one.id for one in adapter.read_deleted(entity, since=since)} if since else set()
+            kept = {one: row for one, row in whole[entity].items() if one not in gone} if since else {}
+            now = kept | {row["id"]: row for row in _rows(adapter, entity, since)}
+            hold(now == whole[entity], f"{entity}: built on itself, it is not what it was ({len(now)} records)")
+        adapter.build_on(None)
+        hold(adapter.capabilities == told, "`capabilities` stay as they were while it was built on earlier records")
 
     def _batches(self, world: World) -> Iterator[tuple[Entity, pa.RecordBatch]]:
         adapter = self.sandbox(world).open()
