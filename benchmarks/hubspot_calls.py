@@ -13,7 +13,7 @@ import tempfile
 import zlib
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from math import ceil
@@ -27,6 +27,7 @@ from crmbridge.bridge import Bridge
 from crmbridge.config import in_memory
 from crmbridge.demo.world import make_world
 from crmbridge.model import Entity
+from crmbridge.testing import KeptRecords
 from crmbridge.testing.sandbox import HubSpotSandbox, HubSpotSwitches
 from crmbridge.testing.sandbox.crowd import crowd_tables
 
@@ -57,6 +58,7 @@ LINKED = {
 ONCE = 3
 """Pipelines, label definitions, the portal's time zone."""
 CHANGED = 0.01
+NIGHTS: dict[str, dict[str, Any]] = {"nightly, 1 % changed": {}, "the same, links_stay": {"links_stay": True}}
 
 
 @dataclass(frozen=True)
@@ -95,14 +97,14 @@ def least_whole(sizes: Sizes) -> int:
     return sum(pages(sizes.live[kind]) for kind in LINKED) + sizes.small() + sizes.dating
 
 
-def least_changed(sizes: Sizes, changed: Mapping[str, int]) -> int:
-    """Searches for what changed, the links of these, and the archive; kinds that `changed` does not name are read whole."""
-    whole = sum(pages(sizes.live[kind]) for kind in LINKED.keys() - changed.keys())
+def least_changed(sizes: Sizes, changed: Mapping[str, int], *, links_stay: bool) -> int:
+    """Searches for what changed, the links of these, or of everything where links do not stay, and the archive; merged deals."""
+    linked = changed if links_stay else sizes.live
     searched = sum(
-        pages(number, FOUND) + LINKED[kind] * ceil(number / LINKS) + pages(sizes.archived[kind])
+        pages(number, FOUND) + LINKED[kind] * ceil(linked[kind] / LINKS) + pages(sizes.archived[kind])
         for kind, number in changed.items()
     )
-    return whole + searched + sizes.small() + sizes.dating
+    return 1 + searched + sizes.small() + sizes.newly
 
 
 def least_write(lines: int, deals: int, *, is_undo: bool) -> int:
@@ -118,8 +120,9 @@ def least_write(lines: int, deals: int, *, is_undo: bool) -> int:
 def least_touches(store: Store, slice_days: int, today: date) -> tuple[int, int, int]:
     """Least calls to learn whom campaigns touched; beside it on which days; and these where only the present slice is open.
 
-    For each campaign its lists with their members, and three reports over the whole time; then a question for each slice of days
-    with somebody in it, but the last: what remains is in that. Nobody knows beforehand which slices these are.
+    For each campaign its lists with their members, and three reports over the whole time. Then somebody who responded first in a
+    slice of days is known to have done so by a question that ends before that slice and one that ends with it, unless time does:
+    one question for each such end. Nobody knows beforehand which ends these are.
     """
     asking = dating = newly = 0
     for guid, campaign in store.campaigns.items():
@@ -133,7 +136,7 @@ def least_touches(store: Store, slice_days: int, today: date) -> tuple[int, int,
         first = min(campaign["createdAt"][:10], campaign["properties"].get("hs_start_date") or "9999-12-31")
         number = Counter((date.fromisoformat(day) - date.fromisoformat(first)).days // slice_days for day in days.values())
         present = (today - date.fromisoformat(first)).days // slice_days
-        dating += sum(sorted(pages(some) for some in number.values())[:-1])
+        dating += len({end for one in number for end in (one, one + 1)} - {0, present + 1})
         newly += present in number and len(number) > 1
     return asking, dating, newly
 
@@ -214,15 +217,28 @@ class Heard(HubSpotAdapter):
         return {kind: since - lag for kind, since in found.items()}
 
 
-def read_all(adapter: HubSpotAdapter, since: datetime | None = None) -> int:
-    """Read what a pull reads, in its order; how many records."""
+def read_all(adapter: HubSpotAdapter, *, earlier: KeptRecords | None = None, kept: KeptRecords | None = None) -> int:
+    """Read what a pull reads, in its order; how many records.
+
+    Args:
+        adapter: an open one.
+        earlier: what to build on.
+        kept: is filled, to be built on.
+    """
+    adapter.build_on(earlier)
     known, rows = adapter.capabilities, 0
     for entity in Entity:
         if entity not in known.entities:
             continue
-        begin = since if entity in known.incremental & known.deletions else None
+        begin = earlier.read_at(entity) if earlier and entity in known.incremental & known.deletions else None
         gone: Iterator[Deletion] = adapter.read_deleted(entity, since=begin) if begin else iter(())
-        rows += sum(1 for _ in gone) + sum(len(batch) for batch in adapter.read(entity, since=begin))
+        rows += sum(1 for _ in gone)
+        batches = adapter.read(entity, since=begin)
+        if kept is not None:
+            batches = list(batches)
+            kept.keep(entity, batches)
+        rows += sum(len(batch) for batch in batches)
+    adapter.build_on(None)
     return rows
 
 
@@ -242,15 +258,6 @@ class Case:
         sizes: Sizes = self.meter.ask("sizes", self.slice_days)
         return sizes
 
-    @property
-    def memory(self) -> Path:
-        return self.folder / "memory"
-
-    def night(self, name: str) -> dict[str, Any]:
-        """The options of a nightly run, by its name."""
-        remembering = {"remember_in": self.memory} if "remember" in name else {}
-        return remembering | ({"links_stay": True} if "stay" in name else {})
-
     def told(self, **more: object) -> tuple[str, str]:
         """What `check` says that a full pull takes, and a nightly one."""
         with closing(self.opened(**more)) as adapter:
@@ -260,26 +267,27 @@ class Case:
 
     def least_since(self, adapter: Heard, _: object = None) -> int:
         """The least for what an adapter was just asked for."""
-        sizes = self.sizes()
-        if adapter._options.remember_in is not None:  # noqa: SLF001
-            sizes = replace(sizes, dating=sizes.newly)
-        return least_changed(sizes, self.meter.ask("changed", adapter.searched()))
+        changed = self.meter.ask("changed", adapter.searched())
+        return least_changed(self.sizes(), changed, links_stay=adapter._options.links_stay)  # noqa: SLF001
 
 
 def measure(deals: int) -> Iterator[Row]:
     """The rows of a generated world."""
     with tempfile.TemporaryDirectory() as folder, beside(serve, deals, "crowd") as (pipe, (url, token, ids, people)):
         case = Case(Meter(pipe), {"access_token": token, "base_url": url, "settle_wait_s": 0}, Path(folder))
-        with closing(case.opened(remember_in=case.memory)) as adapter:
+        kept = KeptRecords()
+        with closing(case.opened()) as adapter:
             told, _ = case.told()
             yield case.meter.measured("full pull" + told, lambda: read_all(adapter), least_whole(case.sizes()))
+            # Once more beside the meter, to have something to build on.
+            read_all(adapter, kept=kept)
         case.meter.ask("change", CHANGED)
-        since = datetime.now(UTC) - timedelta(hours=1)
-        for what in ("nightly, 1 % changed", "links stay", "links stay, remembering"):
-            more = case.night(what)
+        for what, more in NIGHTS.items():
             with closing(case.opened(**more)) as adapter:
                 _, told = case.told(**more)
-                yield case.meter.measured(what + told, partial(read_all, adapter, since), partial(case.least_since, adapter))
+                yield case.meter.measured(
+                    what + told, partial(read_all, adapter, earlier=kept), partial(case.least_since, adapter)
+                )
         lines = min(deals, 20_000)
         for size in (min(lines, 1_000), lines):
             yield from _write_rows(case, planned_lines(ids, people, size))
@@ -290,11 +298,10 @@ def measure_demo(deals: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder, beside(serve, deals, "demo") as (pipe, (url, token, *_)):
         case = Case(Meter(pipe), {"access_token": token, "base_url": url, "settle_wait_s": 0}, Path(folder))
         settings = _settings(case)
-        with closing(case.opened(remember_in=case.memory)) as adapter, Bridge(settings, adapter=adapter) as bridge:
+        with closing(case.opened()) as adapter, Bridge(settings, adapter=adapter) as bridge:
             told, _ = case.told()
             yield case.meter.measured("full pull" + told, lambda: _pulled(bridge), least_whole(case.sizes()))
-        for what in ("nightly, 1 % changed", "remembering", "links stay, remembering"):
-            more = case.night(what)
+        for what, more in NIGHTS.items():
             case.meter.ask("change", CHANGED)
             with closing(case.opened(**more)) as adapter, Bridge(settings, adapter=adapter) as bridge:
                 _, told = case.told(**more)

@@ -9,9 +9,12 @@ from portals import open_adapter
 from crmbridge.demo.world import make_world
 from crmbridge.model import Entity
 from crmbridge.snapshot import pull
-from crmbridge.testing.sandbox import HubSpotSandbox
+from crmbridge.snapshot.earlier import WhyFull
+from crmbridge.testing.sandbox import HubSpotSandbox, HubSpotSwitches
 
 WORLD = make_world(opportunities=40, as_of=datetime.now(UTC)).records
+RECORDS = {Entity.ACCOUNT, Entity.CONTACT, Entity.OPPORTUNITY, Entity.LEAD, Entity.ACTIVITY}
+BY_CHANGES = RECORDS | {Entity.ACCOUNT_CONTACT_RELATION, Entity.OPPORTUNITY_ACCOUNT, Entity.ACTIVITY_PARTICIPANT}
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -41,12 +44,15 @@ def people_at_work(portal):
     portal.unlink(*next(iter(portal.roles())))
     portal.link(portal.insert("deals", dealname="New", dealstage="x", pipeline="default"), contacts[2])
     portal.delete("contacts", "1234567")
+    portal.delete("meetings", meetings[1])
+    portal.store.links["meetings", "contacts"].pop(meetings[2], None)
+    portal.change("meetings", meetings[2], hs_meeting_start_time="2026-01-02T03:04:05.000Z")
     (guid, _), *_ = portal.store.responses
     portal.store.responses[guid, "influencedContacts"].append((datetime.now(UTC).date().isoformat(), contacts[3]))
 
 
 def links_alone(portal):
-    """What leaves every record as it was; links go with an archived record as well."""
+    """What leaves the linked records as they were; links go with an archived record, and move with a merged one."""
     deals, contacts, emails, companies = (live(portal, kind) for kind in ("deals", "contacts", "emails", "companies"))
     portal.store.link(("emails", "deals"), emails[0], deals[3])
     portal.store.link(("emails", "contacts"), emails[1], contacts[4])
@@ -56,28 +62,41 @@ def links_alone(portal):
     by_deal.pop(next(deal for deal in by_deal if deal in deals[5:]))
     portal.delete("deals", deals[2])
     portal.delete("meetings", live(portal, "meetings")[1])
+    portal.merge_deals(deals[6], deals[7])
+    portal.merge_contacts(live(portal, "contacts")[6], live(portal, "contacts")[7])
 
 
-@pytest.mark.parametrize(
-    ("stays", "remembers"),
-    [
-        pytest.param(False, False, id="links change"),
-        pytest.param(False, True, id="links change, remembering", marks=pytest.mark.slow),
-        pytest.param(True, False, id="links stay", marks=pytest.mark.slow),
-        pytest.param(True, True, id="links stay, remembering"),
-    ],
-)
-def test_a_pull_by_changes_ends_like_a_full_one(portal, tmp_path, stays, remembers):
-    options = {"links_stay": stays, "remember_in": tmp_path / "memory" if remembers else None}
+@pytest.mark.parametrize("stays", [False, True], ids=["links change", "links stay"])
+def test_a_pull_by_changes_ends_like_a_full_one(portal, tmp_path, stays):
+    options = {"links_stay": stays}
     path = tmp_path / "snapshot.duckdb"
     first = pulled(portal, path, options)
     people_at_work(portal)
     if not stays:
         links_alone(portal)
     later = pulled(portal, path, options, previous=path)
-    by_changes = {entity for entity, read in later.reads.items() if read.why_full is None}
-    assert (Entity.ACTIVITY in by_changes, Entity.OPPORTUNITY in by_changes) == (stays, stays and remembers)
+    whole = pulled(portal, tmp_path / "whole.duckdb", options)
+    assert {entity for entity, read in later.reads.items() if read.why_full is None} == BY_CHANGES
     assert later.fingerprint != first.fingerprint
-    whole = pulled(portal, tmp_path / "whole.duckdb", {})
     assert later.rows == whole.rows
     assert later.fingerprint == whole.fingerprint
+
+
+def test_of_what_did_not_change_only_what_is_linked_otherwise_is_read(portal, tmp_path):
+    path = tmp_path / "snapshot.duckdb"
+    for one in (one for records in portal.store.records.values() for one in records.values()):
+        one.updated = LONG_AGO
+    pulled(portal, path, {})
+    emails, contacts = live(portal, "emails"), live(portal, "contacts")
+    portal.store.link(("emails", "contacts"), emails[1], contacts[4])
+    portal.store.links["emails", "contacts"].pop(emails[2])
+    later = pulled(portal, path, {}, previous=path)
+    assert {entity: later.reads[entity].changed for entity in RECORDS if later.reads[entity].changed} == {Entity.ACTIVITY: 2}
+
+
+def test_another_portals_snapshot_is_not_built_on(portal, tmp_path):
+    path = tmp_path / "snapshot.duckdb"
+    pulled(portal, path, {})
+    with HubSpotSandbox(WORLD, HubSpotSwitches(portal_id=2)) as other:
+        later = pulled(other, path, {}, previous=path)
+    assert {read.why_full for read in later.reads.values()} == {WhyFull.OTHER_SOURCE}

@@ -36,8 +36,7 @@ class HubSpotKit(AdapterConformance):
         for role in world.get(Entity.CONTACT_ROLE, ()):
             if role.is_primary and not role.is_deleted and "primary_label" in self.chosen:
                 portal.link(role.opportunity_id, role.contact_id, [self.chosen["primary_label"]])
-        remembered = {"remember_in": self.new_folder()} if self.chosen.get("links_stay") else {}
-        return options(portal, touch_slice_days=1, **self.chosen, **remembered)
+        return options(portal, touch_slice_days=1, **self.chosen)
 
     def crm_id(self, entity, text):
         return crm_id(entity, text)

@@ -23,6 +23,7 @@ from crmbridge.model import (
     OpportunityAccount,
     User,
 )
+from crmbridge.testing import KeptRecords
 from crmbridge.testing.sandbox import HubSpotFault, HubSpotSandbox, HubSpotSwitches, HubSpotTrouble
 from crmbridge.testing.sandbox.hubspot.switches import Ids, RetryAfter
 
@@ -196,8 +197,9 @@ def test_campaigns_cost_what_was_spent(portal, opened):
     assert (campaign["name"], campaign["actual_cost"], campaign["currency"]) == ("Fair", Decimal(500), "EUR")
 
 
-def test_only_what_changed_is_read_again(portal, opened, tmp_path):
-    adapter = opened(portal, links_stay=True, remember_in=tmp_path)
+def test_only_what_changed_is_read_again(portal, opened):
+    adapter = opened(portal, links_stay=True)
+    adapter.build_on(KeptRecords())
     since = NOW - timedelta(hours=1)
     assert rows(adapter, Entity.OPPORTUNITY, since=since) == {}
     portal.change("deals", "30", amount="99")
@@ -208,10 +210,11 @@ def test_only_what_changed_is_read_again(portal, opened, tmp_path):
     assert list(rows(adapter, Entity.ACTIVITY, since=since)) == ["meeting:60"]
 
 
-def test_a_search_begins_earlier_by_what_the_index_lags(opened, tmp_path):
+def test_a_search_begins_earlier_by_what_the_index_lags(opened):
     with HubSpotSandbox(WORLD, HubSpotSwitches(index_lag_s=60)) as portal:
         portal.change("deals", "30", amount="99")
-        adapter = opened(portal, index_lag_s=60, links_stay=True, remember_in=tmp_path)
+        adapter = opened(portal, index_lag_s=60)
+        adapter.build_on(KeptRecords())
         # Not in the index yet: tonight it is not seen, and tomorrow's search reaches back far enough.
         assert rows(adapter, Entity.OPPORTUNITY, since=NOW) == {}
         portal.store.records["deals"]["30"].updated -= timedelta(seconds=61)
@@ -228,8 +231,8 @@ def test_links_change_no_record_so_records_with_links_are_read_whole(portal, ope
     assert "32:11" in rows(adapter, Entity.OPPORTUNITY_ACCOUNT, since=NOW - timedelta(hours=1))
 
 
-def test_what_came_along_since_later_is_completed(portal, opened, tmp_path):
-    adapter = opened(portal, links_stay=True, remember_in=tmp_path)
+def test_what_came_along_since_later_is_completed(portal, opened):
+    adapter = opened(portal, links_stay=True)
     meeting, mail = (portal.store.records[kind][one] for kind, one in (("meetings", "60"), ("emails", "61")))
     meeting.updated, mail.updated = NOW, NOW - timedelta(hours=5)
     assert list(rows(adapter, Entity.ACTIVITY, since=NOW - timedelta(hours=1))) == ["meeting:60"]

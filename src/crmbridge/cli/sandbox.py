@@ -36,7 +36,6 @@ adapter = "hubspot"
 [crm.options]
 base_url = "{url}"
 left_property = "has_left"
-remember_in = ".crmbridge-hubspot"
 {policy}"""
 _POLICY = """
 [policy]

@@ -9,11 +9,10 @@ from crmbridge.adapters.hubspot.associations import Roles
 from crmbridge.adapters.hubspot.connection import Connection
 from crmbridge.adapters.hubspot.health import examine
 from crmbridge.adapters.hubspot.kinds import DEALS, LEADS
-from crmbridge.adapters.hubspot.memory import Memory
 from crmbridge.adapters.hubspot.options import HubSpotOptions
 from crmbridge.adapters.hubspot.owners import owners
 from crmbridge.adapters.hubspot.portal import Portal
-from crmbridge.adapters.hubspot.reader import OF_KIND, Reader, activity_id
+from crmbridge.adapters.hubspot.reader import OF_KIND, Reader
 from crmbridge.adapters.hubspot.touches import Touches
 from crmbridge.adapters.hubspot.writer import RoleWriter
 from crmbridge.contract import CONTRACT_VERSION, Capabilities, Deletion, Health, WriteGuard
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import BaseModel
 
-    from crmbridge.contract import Checkpoint, Receipt, RoleWrite
+    from crmbridge.contract import Checkpoint, EarlierRecords, Receipt, RoleWrite
 
 WRITES_PER_CALL = 10_000
 """Lines of one walk: each of its four readings ends in a call that is not quite full. They are sent 2,000 at a time."""
@@ -58,9 +57,9 @@ class HubSpotAdapter:
         self._options = options
         self.connection = Connection(options)
         self._portal = Portal(self.connection)
-        self._memory = Memory(options.remember_in, self._portal)
-        self._reader = Reader(self.connection, self._portal, self._memory)
-        self._touches = Touches(self.connection, self._memory)
+        self._reader = Reader(self.connection, self._portal)
+        self._touches = Touches(self.connection)
+        self._builds = False
         self._roles = Roles(self.connection, self._portal)
 
     @property
@@ -71,13 +70,24 @@ class HubSpotAdapter:
         return Capabilities(
             entities=entities,
             incremental=by_changes,
-            deletions=by_changes,
+            deletions=by_changes if self._builds else by_changes - _OF_LINKS,
             role_names=self._roles.names(),
             has_primary=self._options.primary_label is not None,
             write_guard=WriteGuard.READ_COMPARE_WRITE,
             writes_per_call=WRITES_PER_CALL,
             can_write=not self._options.read_only,
         )
+
+    @property
+    def identity(self) -> str | None:
+        """The portal's number; None where HubSpot does not say."""
+        return self._portal.id
+
+    def build_on(self, earlier: EarlierRecords | None) -> None:
+        """Take the snapshot before: then links are compared with it, and not all records are read for them."""
+        self._builds = earlier is not None
+        self._reader.build_on(earlier)
+        self._touches.build_on(earlier)
 
     def check(self) -> Health:
         """Look at the token, scopes, limits, labels and costs; change nothing, raise nothing."""
@@ -109,10 +119,10 @@ class HubSpotAdapter:
             yield from self._reader.read(entity, since if entity in self._by_changes else None)
 
     def read_deleted(self, entity: Entity, *, since: datetime) -> Iterator[Deletion]:
-        """Give what was archived at or after `since`; merged ids come with their survivor, by `read`.
+        """Give what was archived at or after `since`, and deals that live on in others; other merged ids come by `read`.
 
         Raises:
-            DeletionsUnknown: longer ago than HubSpot keeps what was archived.
+            DeletionsUnknown: longer ago than HubSpot keeps what was archived; links, where their records were not read before.
             DataError, CrmUnavailable, CrmRefused: like `read`.
         """
         self._hold(entity)
@@ -120,16 +130,16 @@ class HubSpotAdapter:
         if datetime.now(UTC) - since > ARCHIVE_KEPT:
             raise DeletionsUnknown(f"HubSpot keeps archived records for {ARCHIVE_KEPT.days} days")
         if entity in _OF_LINKS:
+            yield from (Deletion(id=one) for one in self._reader.unlinked(entity))
             return
+        if entity is Entity.OPPORTUNITY:
+            yield from (Deletion(id=gone, merged_into_id=into) for gone, into in self._reader.merged_away(DEALS, since))
         for kind in OF_KIND.get(entity, ()):
             if not self._portal.has(kind.name):
                 continue
             for found in self._reader.archived(kind, since):
-                number, stamp = str(found["id"]), found.get("archivedAt")
-                yield Deletion(
-                    id=activity_id(kind, number) if entity is Entity.ACTIVITY else number,
-                    deleted_at=datetime.fromisoformat(stamp) if stamp else None,
-                )
+                stamp = found.get("archivedAt")
+                yield Deletion(id=f"{kind.prefix}{found['id']}", deleted_at=datetime.fromisoformat(stamp) if stamp else None)
 
     def read_roles(self, opportunity_ids: Sequence[str]) -> Iterator[ContactRole]:
         """Give the roles of these deals as they are now; unknown ids give nothing."""
@@ -159,12 +169,13 @@ class HubSpotAdapter:
     def _by_changes(self) -> frozenset[Entity]:
         """What is read by its changes.
 
-        Linking two records changes neither, so whatever holds links is read whole, unless links stay. Roles hang on the ids of
-        all deals, so deals are read whole as well, unless their ids are remembered.
+        Linking two records changes neither. So whatever has links can be read by its changes only where the snapshot before is
+        there to compare them with, or where links are taken to stay; and deals only where it tells which others there are, for
+        their roles.
         """
-        if not self._options.links_stay:
-            return frozenset({Entity.ACCOUNT})
-        return frozenset({Entity.ACCOUNT}) | _WITH_LINKS | (_DEALS if self._memory.is_kept else frozenset())
+        if self._builds:
+            return frozenset({Entity.ACCOUNT}) | _WITH_LINKS | _DEALS
+        return frozenset({Entity.ACCOUNT}) | (_WITH_LINKS if self._options.links_stay else frozenset())
 
     def _entities(self) -> frozenset[Entity]:
         """What can be read.

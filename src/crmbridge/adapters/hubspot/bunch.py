@@ -36,6 +36,15 @@ class Linked(NamedTuple):
     others: pa.Array
     is_primary: pa.Array
 
+    def the_one(self, records: int) -> pa.Array:
+        """Of each record the one it is linked to: the primary, else the one with the lowest number; null for none."""
+        # A value is found where it stands first, and that is a record's first link.
+        return self.others.take(pc.index_in(pa.array(range(records), self.rows.type), value_set=self.rows))
+
+    def filter(self, mask: pa.Array) -> Linked:
+        """Some of them."""
+        return Linked(*(column.filter(mask) for column in self))
+
 
 @dataclass(frozen=True)
 class Bunch:
@@ -63,9 +72,7 @@ class Bunch:
 
     def the_one(self, kind: str) -> pa.Array:
         """The one linked record of a kind: the primary, else the one with the lowest number."""
-        rows, others, _ = self.links[kind]
-        # A value is found where it stands first, and that is a record's first link.
-        return others.take(pc.index_in(pa.array(range(len(self)), rows.type), value_set=rows))
+        return self.links[kind].the_one(len(self))
 
 
 def bunch(
@@ -92,6 +99,17 @@ def bunch(
         inline = _inline(told, kind)
         links[kind] = _linked(_completed(inline, ids, lacking, look_up(kind, lacking)) if len(lacking) else inline)
     return Bunch(told, links)
+
+
+def linked(found: pa.Table, ids: pa.Array) -> Linked:
+    """Links as `LookUp` gives them, of these records.
+
+    Args:
+        found: may hold others' as well.
+        ids: of the records, in their order.
+    """
+    rows = pc.index_in(found["id"], value_set=ids)
+    return _linked(found.set_column(0, "row", rows).filter(pc.is_valid(rows)))
 
 
 def _told(records: Sequence[Found], properties: Sequence[str], kinds: Sequence[str]) -> pa.StructArray:

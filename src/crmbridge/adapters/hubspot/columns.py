@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +25,11 @@ def canonical(entity: Entity, texts: Texts, rows: int) -> pa.RecordBatch:
     schema = arrow_schema(entity)
     arrays = [_converted(entity, field, texts.get(field.name), rows) for field in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def joined(parts: Iterable[pa.Array]) -> pa.Array:
+    """Texts, one after the other."""
+    return pa.chunked_array(list(parts), pa.string()).combine_chunks()
 
 
 def _converted(entity: Entity, field: pa.Field, texts: Sequence[str | None] | pa.Array | None, rows: int) -> pa.Array:

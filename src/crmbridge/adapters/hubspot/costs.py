@@ -39,18 +39,14 @@ def costs(connection: Connection, portal: Portal, touches: TouchCalls) -> Costs 
     """
     kinds = [kind for kind in (DEALS, CONTACTS, COMPANIES, LEADS, *ACTIVITIES) if portal.has(kind.name)]
     sizes = {kind.name: count(connection, kind.name) for kind in kinds}
-    changed = {
-        kind.name: count(connection, kind.name, _lately(connection, kind)) for kind in kinds if _is_searched(connection, kind)
-    }
+    changed = {kind.name: count(connection, kind.name, _lately(connection, kind)) for kind in kinds}
     if None in {*sizes.values(), *changed.values()}:
         return None
     roles = _ALWAYS + _pages(sizes.get(DEALS.name) or 0, LINKS_PER_CALL)
-    listed = {name: _pages(size or 0, PAGE) for name, size in sizes.items()}
-    searched = {name: _of_changes(KINDS[name], number or 0) for name, number in changed.items()}
-    return Costs(
-        roles + sum(listed.values()) + touches.whole,
-        roles + sum({**listed, **searched}.values()) + touches.nightly,
-    )
+    listed = sum(_pages(size or 0, PAGE) for size in sizes.values())
+    looked_up = changed if connection.options.links_stay else sizes
+    searched = sum(_of_changes(KINDS[name], number or 0, looked_up[name] or 0) for name, number in changed.items())
+    return Costs(roles + listed + touches.whole, roles + searched + touches.nightly)
 
 
 def count(connection: Connection, kind: str, *filters: Mapping[str, str]) -> int | None:
@@ -63,20 +59,14 @@ def count(connection: Connection, kind: str, *filters: Mapping[str, str]) -> int
         return None
 
 
-def _is_searched(connection: Connection, kind: Kind) -> bool:
-    """Whether a nightly pull reads only what changed."""
-    options = connection.options
-    return kind is COMPANIES or (options.links_stay and (kind is not DEALS or options.remember_in is not None))
-
-
 def _lately(connection: Connection, kind: Kind) -> dict[str, str]:
     start = datetime.now(UTC) - timedelta(days=1, seconds=connection.options.index_lag_s) - 2 * OVERLAP
     return {"propertyName": kind.stamp, "operator": "GTE", "value": str(int(start.timestamp() * 1000))}
 
 
-def _of_changes(kind: Kind, changed: int) -> int:
-    """Pages of a search, links of what it finds, and the archive."""
-    return _pages(changed, SEARCH_PAGE) + len(kind.links) * -(-changed // LINKS_PER_CALL) + 1
+def _of_changes(kind: Kind, changed: int, looked_up: int) -> int:
+    """Pages of a search, links of what it finds or of everything, and the archive."""
+    return _pages(changed, SEARCH_PAGE) + len(kind.links) * -(-looked_up // LINKS_PER_CALL) + 1
 
 
 def _pages(rows: int, size: int) -> int:

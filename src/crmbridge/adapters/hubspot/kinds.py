@@ -66,6 +66,7 @@ class Kind:
         stamp: the property of its latest change.
         links: kinds whose links are asked for.
         extra: properties that are needed besides those of the columns.
+        merges: whether ids that live on in other records are records as well, which say so.
     """
 
     name: str
@@ -76,6 +77,11 @@ class Kind:
     links: tuple[str, ...] = ()
     merges: bool = False
     constants: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> str:
+        """What stands before a record's number: activities are numbered within their kind only."""
+        return f"{self.constants['kind']}:" if self.entity is Entity.ACTIVITY else ""
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -127,7 +133,6 @@ DEALS = _kind(
         "owner_id": "hubspot_owner_id",
     },
     links=("companies",),
-    merges=True,
     extra=("hs_is_closed", "hs_is_closed_won"),
 )
 _CONTACT_OF_LEAD = first_of(prop("hs_primary_contact_id"), linked("contacts"))

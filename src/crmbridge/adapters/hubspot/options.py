@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -50,10 +49,8 @@ class HubSpotOptions(BaseModel):
         role_labels: the only labels that may be written; empty for all that the portal has.
         touch_sources: where campaign members are found.
         touch_slice_days: how exactly the day of a response is asked for; reports hold no moments.
-        links_stay: take links between records as lasting: whatever has links is then read by its changes, and a link that comes
-            or goes while its record stays as it was is not seen before the next full pull. Roles are read whole all the same.
-        remember_in: a private folder for what need not be asked twice: ids of deals, and when campaigns touched whom. Without it
-            both are asked for anew at every pull.
+        links_stay: take links between records as lasting, and do not compare them at every pull: a link that comes or goes while
+            its record stays as it was is then not seen before the next full pull. Roles are read whole all the same.
         left_property: of contacts; a checkbox, or any property that is filled once a person has left.
         currency: of amounts, in portals with a single currency; ISO 4217.
         time_zone: of the portal, an IANA name; asked of HubSpot unless set.
@@ -78,7 +75,6 @@ class HubSpotOptions(BaseModel):
     touch_sources: tuple[TouchSource, ...] = (TouchSource.REPORTS, TouchSource.LISTS)
     touch_slice_days: int = Field(default=7, ge=1, le=366)
     links_stay: bool = False
-    remember_in: Path | None = None
     left_property: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$")
     currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
     time_zone: str | None = None

@@ -2,52 +2,45 @@
 
 A page holds a record and its links at once, so the entity that is made of links is set aside while the other is read, and costs
 no call of its own. Searches end after 10,000 records and know no links: they go on by id, and links are looked up in batches.
+Where the snapshot before is at hand, the links of all that did not change are looked up as well, and compared (`held`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crmbridge.adapters.hubspot.bunch import LINKS, Bunch, bunch
-from crmbridge.adapters.hubspot.columns import canonical
+from crmbridge.adapters.hubspot.bunch import LINKS, Bunch, bunch, linked
+from crmbridge.adapters.hubspot.columns import joined
 from crmbridge.adapters.hubspot.connection import next_page
 from crmbridge.adapters.hubspot.failures import a_code
-from crmbridge.adapters.hubspot.kinds import (
-    ACTIVITIES,
-    COMPANIES,
-    CONTACTS,
-    DEALS,
-    LEADS,
-    MERGED,
-    Kind,
-    flags,
-    has_left,
-    participant_kinds,
-)
-from crmbridge.adapters.hubspot.memory import Memory, joined
-from crmbridge.errors import CrmUnavailable, DataError
+from crmbridge.adapters.hubspot.held import MADE_OF_LINKS, Many, held
+from crmbridge.adapters.hubspot.kinds import ACTIVITIES, COMPANIES, CONTACTS, DEALS, LEADS, MERGED, Kind
+from crmbridge.adapters.hubspot.pairs import pairs_of, type_keys
+from crmbridge.adapters.hubspot.records import Records, whole_ids
+from crmbridge.errors import CrmUnavailable, DeletionsUnknown
 from crmbridge.model import Entity
 
 if TYPE_CHECKING:
     from crmbridge.adapters.hubspot.connection import Connection
     from crmbridge.adapters.hubspot.portal import Portal
+    from crmbridge.contract import EarlierRecords
 
-PAGE, SEARCH_PAGE, LINKS_PER_CALL = 100, 200, 1_000
+PAGE, SEARCH_PAGE, LINKS_PER_CALL, RECORDS_PER_CALL = 100, 200, 1_000, 100
 SEARCH_CEILING = 10_000
 OVERLAP = timedelta(minutes=10)
 """How far before `since` a search begins, besides the lag of the index."""
 
 _ROWS_PER_BATCH = 10_000
-_PRIMARY_IDS = frozenset({1, 5})
+_PRIMARY = type_keys(("HUBSPOT_DEFINED", 1), ("HUBSPOT_DEFINED", 5))
 """Contact to primary company, deal to primary company."""
-_NO_LINKS = "OBJECT_NOT_FOUND"
-_DAY_LENGTH = len("2024-01-31")
+_NOT_FOUND = "OBJECT_NOT_FOUND"
 
 OF_KIND: dict[Entity, tuple[Kind, ...]] = {
     Entity.ACCOUNT: (COMPANIES,),
@@ -61,30 +54,37 @@ OF_KIND: dict[Entity, tuple[Kind, ...]] = {
 }
 """What an entity is made of."""
 
-MADE_OF_LINKS = {
-    Entity.CONTACT: Entity.ACCOUNT_CONTACT_RELATION,
-    Entity.OPPORTUNITY: Entity.OPPORTUNITY_ACCOUNT,
-    Entity.ACTIVITY: Entity.ACTIVITY_PARTICIPANT,
-}
-
 Found = Mapping[str, Any]
 
 
 class _Aside(NamedTuple):
-    """An entity that came along with another: since when, and its batches."""
+    """An entity that came along with another.
+
+    Attributes:
+        since: whatever changed since then; None for all.
+        batches: its records.
+        gone: ids that the snapshot before has and that are no more; None where that is not known.
+    """
 
     since: datetime | None
     batches: list[pa.RecordBatch]
+    gone: pa.Array | None
 
 
 class Reader:
     """Reads over one connection."""
 
-    def __init__(self, connection: Connection, portal: Portal, memory: Memory) -> None:
+    def __init__(self, connection: Connection, portal: Portal) -> None:
         self._connection = connection
         self._portal = portal
-        self._memory = memory
+        self._records = Records(connection.options, portal)
+        self.build_on(None)
+
+    def build_on(self, earlier: EarlierRecords | None) -> None:
+        """Take the snapshot before; forget what was read so far."""
+        self._earlier = earlier
         self._aside: dict[Entity, _Aside] = {}
+        self._gone_ids: dict[str, set[str]] = {}
         self._deal_ids: pa.Array | None = None
 
     def read(self, entity: Entity, since: datetime | None) -> Iterator[pa.RecordBatch]:
@@ -98,56 +98,118 @@ class Reader:
         aside = self._aside.pop(entity, None)
         if aside is not None and (aside.since is None) is (since is None):
             yield from aside.batches
-            if aside.since is None or since is None or aside.since <= since:
+            # What changed before that is in the snapshot before, with its links.
+            if aside.since is None or since is None or aside.gone is not None or aside.since <= since:
                 return
             before = aside.since
         yield from self._read(entity, since, before)
 
     def deal_ids(self) -> Iterator[str]:
-        """The ids of all deals: those that were just read or are remembered, else asked for anew."""
+        """The ids of all deals: those that were just read or are known from before, else asked for anew."""
         known, self._deal_ids = self._deal_ids, None
         if known is None:
-            began = datetime.now(UTC)
             pages = self._connection.pages(self._connection.paths.objects(DEALS.name), {"limit": PAGE, "archived": False})
             known = joined(pa.array([str(one["id"]) for one in page["results"]], pa.string()) for page in pages)
-            self._memory.keep_deals(known, began)
         yield from known.to_pylist()
+
+    def unlinked(self, entity: Entity) -> Iterator[str]:
+        """Give the links that are no more, of an entity that came along with another.
+
+        Raises:
+            DeletionsUnknown: that is not known.
+        """
+        aside = self._aside.get(entity)
+        if aside is None or aside.gone is None:
+            raise DeletionsUnknown("HubSpot does not tell which links are gone")
+        yield from aside.gone.to_pylist()
 
     def archived(self, kind: Kind, since: datetime) -> Iterator[Found]:
         """Give what was archived at or after a moment: id, archivedAt."""
         query = {"limit": PAGE, "archived": True}
+        known = self._gone_ids.setdefault(kind.name, set())
         for page in self._connection.pages(self._connection.paths.objects(kind.name), query):
+            known |= {str(one["id"]) for one in page["results"]}
             for one in page["results"]:
                 stamp = one.get("archivedAt")
                 if stamp is None or datetime.fromisoformat(stamp) >= since:
                     yield one
 
+    def merged_away(self, kind: Kind, since: datetime) -> Iterator[tuple[str, str]]:
+        """Give the ids that live on in another record, and that record's, of what changed at or after a moment."""
+        filters = [self._stamped(kind, "GTE", since), {"propertyName": MERGED, "operator": "HAS_PROPERTY"}]
+        known = self._gone_ids.setdefault(kind.name, set())
+        for page in self._searched(kind, filters, [MERGED]):
+            found = [(gone, str(one["id"])) for one in page for gone in _merged_into(one)]
+            known |= {gone for gone, _ in found}
+            yield from found
+
     def _read(self, entity: Entity, since: datetime | None, before: datetime | None) -> Iterator[pa.RecordBatch]:
-        beside, began = MADE_OF_LINKS.get(entity), datetime.now(UTC)
+        many = MADE_OF_LINKS.get(entity)
         aside: list[pa.RecordBatch] = []
-        ids: list[pa.Array] = []
+        seen: list[pa.Array] = []
         for kind in OF_KIND[entity]:
             for some in self._bunches(kind, since, before) if self._portal.has(kind.name) else ():
-                ids += [some.top("id")] if entity is Entity.OPPORTUNITY else []
-                aside += self._made(beside, kind, some) if beside is not None else []
-                yield from self._made(entity, kind, some)
-        if beside is not None:
-            self._aside[beside] = _Aside(since, aside)
+                made = self._records.made(entity, kind, some)
+                aside += self._records.made(many.entity, kind, some) if many is not None else []
+                seen += [batch["id"] for batch in made]
+                yield from made
+        if many is not None:
+            self._aside[many.entity] = _Aside(since, aside, self._gone(entity, many, since, joined(seen), aside))
         if entity is Entity.OPPORTUNITY:
-            self._note_deals(joined(ids), since, began)
+            self._note_deals(joined(seen), since)
 
-    def _note_deals(self, ids: pa.Array, since: datetime | None, began: datetime) -> None:
-        """Know all deals: those that were read, or those that were known before as well where only changes were."""
-        known = ids.slice(0, 0) if since is None else self._memory.deals(since)
-        self._deal_ids = None if known is None else pc.unique(joined([known, ids]))
-        if self._deal_ids is not None:
-            self._memory.keep_deals(self._deal_ids, began)
+    def _gone(
+        self, entity: Entity, many: Many, since: datetime | None, seen: pa.Array, links: Iterable[pa.RecordBatch]
+    ) -> pa.Array | None:
+        """The links that records had which were seen, or are gone, and that are no more."""
+        if since is None or self._earlier is None:
+            return None
+        gone = [whole_ids(kind, self._known_gone(kind)) for kind in OF_KIND[entity]]
+        before = self._earlier.columns(many.entity, "id", many.owner)
+        before = before.filter(pc.is_in(before[many.owner], value_set=joined([seen, *gone])))
+        return joined(before.filter(pc.invert(pc.is_in(before["id"], value_set=joined(one["id"] for one in links))))["id"].chunks)
+
+    def _note_deals(self, seen: pa.Array, since: datetime | None) -> None:
+        """Know all deals: those that were read, or those of the snapshot before as well where only changes were."""
+        if since is None:
+            self._deal_ids = pc.unique(seen)
+        elif self._earlier is not None:
+            deals = joined([*self._earlier.columns(Entity.OPPORTUNITY, "id")["id"].chunks, seen])
+            self._deal_ids = pc.unique(deals.filter(pc.invert(pc.is_in(deals, value_set=self._known_gone(DEALS)))))
+
+    def _known_gone(self, kind: Kind) -> pa.Array:
+        return pa.array(sorted(self._gone_ids.get(kind.name, ())), pa.string())
 
     def _bunches(self, kind: Kind, since: datetime | None, before: datetime | None) -> Iterator[Bunch]:
-        pages = self._listed(kind) if since is None else self._changed(kind, since, before)
-        properties = [*self._asked(kind), "createdate"]
-        for records in _gathered(pages):
-            yield bunch(records, properties, kind.links, partial(self._linked, kind.name), tell_links=since is None)
+        pages = _gathered(self._listed(kind) if since is None else self._changed(kind, since, before))
+        if since is not None and self._earlier is not None and kind.links and not self._connection.options.links_stay:
+            yield from self._compared(self._earlier, kind, pages)
+            return
+        for records in pages:
+            yield bunch(records, self._told(kind), kind.links, partial(self._linked, kind.name), tell_links=since is None)
+
+    def _compared(self, earlier: EarlierRecords, kind: Kind, changed: Iterable[list[Found]]) -> Iterator[Bunch]:
+        """Give what changed, and what did not but is linked otherwise.
+
+        The last of what changed is looked up together with the first of what did not: no call goes out half empty.
+        """
+        known, last = [self._known_gone(kind)], list[Found]()
+        for records in changed:
+            if last:
+                yield bunch(last, self._told(kind), kind.links, partial(self._linked, kind.name), tell_links=False)
+            last = records
+            told = ((str(record["id"]), *_merged_into(record)) for record in records)
+            known.append(pa.array(chain.from_iterable(told), pa.string()))
+        ids = pa.array([str(one["id"]) for one in last], pa.string())
+        parts = held(earlier, kind, joined(known)).some(-len(ids) % LINKS_PER_CALL, _ROWS_PER_BATCH)
+        for some in parts:
+            found = {to_kind: self._linked(kind.name, to_kind, joined([ids, some.ids])) for to_kind in kind.links}
+            if last:
+                yield bunch(last, self._told(kind), kind.links, partial(_look_up, found), tell_links=False)
+            last, ids = [], ids.slice(0, 0)
+            differing = some.differing({to_kind: linked(links, some.ids) for to_kind, links in found.items()})
+            for records in _gathered(self._named(kind, differing.to_pylist())):
+                yield bunch(records, self._told(kind), kind.links, partial(_look_up, found), tell_links=False)
 
     def _listed(self, kind: Kind) -> Iterator[Sequence[Found]]:
         query: dict[str, object] = {"limit": PAGE, "archived": False, "properties": ",".join(self._asked(kind))}
@@ -157,13 +219,17 @@ class Reader:
             yield page["results"]
 
     def _changed(self, kind: Kind, since: datetime, before: datetime | None) -> Iterator[Sequence[Found]]:
-        """Search by the moment of change; past the ceiling, go on behind the last id."""
+        """Search by the moment of change."""
         span = [self._stamped(kind, "GTE", since), *([self._stamped(kind, "LT", before)] if before else [])]
+        yield from self._searched(kind, span, self._asked(kind))
+
+    def _searched(self, kind: Kind, wanted: Sequence[Mapping[str, str]], properties: Sequence[str]) -> Iterator[list[Found]]:
+        """The pages of a search by id; past the ceiling, go on behind the last one."""
         last_id: str | None = None
         while True:
-            filters = [*span, *([{"propertyName": "hs_object_id", "operator": "GT", "value": last_id}] if last_id else [])]
+            filters = [*wanted, *([{"propertyName": "hs_object_id", "operator": "GT", "value": last_id}] if last_id else [])]
             last_id = None
-            for page, has_more in self._searched(kind, filters):
+            for page, has_more in self._as_far_as_it_goes(kind, filters, properties):
                 yield page
                 last_id = str(page[-1]["id"]) if has_more else None
             if last_id is None:
@@ -173,12 +239,14 @@ class Reader:
         start = moment - OVERLAP - timedelta(seconds=self._connection.options.index_lag_s)
         return {"propertyName": kind.stamp, "operator": operator, "value": str(int(start.timestamp() * 1000))}
 
-    def _searched(self, kind: Kind, filters: Sequence[Mapping[str, str]]) -> Iterator[tuple[list[Found], bool]]:
+    def _as_far_as_it_goes(
+        self, kind: Kind, filters: Sequence[Mapping[str, str]], properties: Sequence[str]
+    ) -> Iterator[tuple[list[Found], bool]]:
         """The pages of one search, as far as HubSpot lets it go, each with whether there is more behind it."""
         body: dict[str, Any] = {
             "filterGroups": [{"filters": list(filters)}],
             "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
-            "properties": self._asked(kind),
+            "properties": list(properties),
             "limit": SEARCH_PAGE,
         }
         after: str | None = None
@@ -192,78 +260,47 @@ class Reader:
             if after is None:
                 return
 
+    def _named(self, kind: Kind, numbers: Sequence[str]) -> Iterator[Sequence[Found]]:
+        """Records by their ids; what is archived, or lives on in another, is not among them."""
+        path = self._connection.paths.batch_read(kind.name)
+        for begin in range(0, len(numbers), RECORDS_PER_CALL):
+            asked = dict.fromkeys(numbers[begin : begin + RECORDS_PER_CALL])
+            body = {"inputs": [{"id": one} for one in asked], "properties": self._asked(kind)}
+            answer = self._connection.ask("POST", path, body=body)
+            _hold_whole(answer, "records")
+            yield [one for one in answer["results"] if str(one["id"]) in asked]
+
     def _asked(self, kind: Kind) -> list[str]:
         left = self._connection.options.left_property
         return [*kind.asked, *([left] if left and kind is CONTACTS else [])]
 
+    def _told(self, kind: Kind) -> list[str]:
+        return [*self._asked(kind), "createdate"]
+
     def _linked(self, from_kind: str, to_kind: str, ids: pa.Array) -> pa.Table:
         """The links of records in batches, following pages where one record has more than an answer holds."""
         path = self._connection.paths.associations(from_kind, to_kind, "batch/read")
-        links: dict[str, list[Any]] = {name: [] for name in LINKS.names}
+        links: list[pa.Table] = []
         waiting: list[dict[str, str]] = [{"id": one} for one in ids.to_pylist()]
         while waiting:
             body = self._connection.ask("POST", path, body={"inputs": waiting[:LINKS_PER_CALL]})
             waiting = waiting[LINKS_PER_CALL:]
-            _hold_whole(body)
-            for result in body["results"]:
-                one, others = str(result["from"]["id"]), result["to"]
-                links["id"] += [one] * len(others)
-                links["other"] += [str(link["toObjectId"]) for link in others]
-                links["is_primary"] += [_is_primary(link) for link in others]
-                if after := next_page(result):
-                    waiting.append({"id": one, "after": after})
-        return pa.table(links, schema=LINKS)
-
-    def _made(self, entity: Entity, kind: Kind, some: Bunch) -> list[pa.RecordBatch]:
-        """The records of an entity that are in a bunch."""
-        try:
-            if entity in _OF_LINKS:
-                made = [_OF_LINKS[entity](kind, some)]
-            else:
-                made = [self._records(entity, kind, some), *([_merged(entity, some)] if kind.merges else [])]
-        except pa.ArrowInvalid:
-            # Arrow's message holds the value, which may be anybody's.
-            raise DataError(f"{entity}: HubSpot sent a moment that is none") from None
-        return [batch for batch in made if batch.num_rows]
-
-    def _records(self, entity: Entity, kind: Kind, some: Bunch) -> pa.RecordBatch:
-        columns = {name: column(some) for name, column in kind.columns.items()}
-        columns |= {name: pa.repeat(text, len(some)) for name, text in kind.constants.items()}
-        if kind is DEALS:
-            columns |= self._judged(columns, some)
-        if entity is Entity.CONTACT and (name := self._connection.options.left_property):
-            columns["has_left"] = has_left(some.prop(name))
-        if entity is Entity.ACTIVITY:
-            columns["id"] = _activity_ids(kind, some)
-        return canonical(entity, columns, len(some))
-
-    def _judged(self, columns: Mapping[str, pa.Array], some: Bunch) -> dict[str, pa.Array]:
-        """Stage, pipeline, closed and won by the stage's metadata; the day of the close in the portal's time zone."""
-        known = self._portal.stages
-        stages = pc.index_in(columns["stage"], value_set=pa.array(known, pa.string()))
-
-        def told(values: Iterable[object], kind: pa.DataType) -> pa.Array:
-            return pa.array(list(values), kind).take(stages)
-
-        labels, pipelines = (told((getattr(one, name) for one in known.values()), pa.string()) for name in ("label", "pipeline"))
-        closed, won = (told((getattr(one, name) for one in known.values()), pa.bool_()) for name in ("is_closed", "is_won"))
-        return {
-            "stage": pc.coalesce(labels, columns["stage"]),
-            "record_type": pc.coalesce(pipelines, columns["record_type"]),
-            "is_closed": pc.coalesce(flags(closed), some.prop("hs_is_closed")),
-            "is_won": pc.coalesce(flags(won), some.prop("hs_is_closed_won")),
-            "currency": pc.fill_null(columns["currency"], pa.scalar(self._connection.options.currency, pa.string())),
-            "close_date": _days(columns["close_date"], self._portal.time_zone),
-        }
+            _hold_whole(body, "associations")
+            pairs = pairs_of(body["results"])
+            links.append(pa.table([pairs.ids, pairs.others, pairs.are(_PRIMARY)], schema=LINKS))
+            waiting += [
+                {"id": str(result["from"]["id"]), "after": after} for result in body["results"] if (after := next_page(result))
+            ]
+        return pa.concat_tables([LINKS.empty_table(), *links])
 
 
-def activity_id(kind: Kind, number: str) -> str:
-    """Numbers are unique within a kind of activities only."""
-    return f"{kind.constants['kind']}:{number}"
+def _merged_into(record: Found) -> list[str]:
+    """The ids that live on in a record."""
+    return [one for one in (record["properties"].get(MERGED) or "").split(";") if one]
 
 
-def _activity_ids(kind: Kind, some: Bunch) -> pa.Array:
-    return pc.binary_join_element_wise(kind.constants["kind"], some.top("id"), ":")
+def _look_up(found: Mapping[str, pa.Table], to_kind: str, _: pa.Array) -> pa.Table:
+    return found[to_kind]
 
 
 def _gathered(pages: Iterable[Sequence[Found]]) -> Iterator[list[Found]]:
@@ -278,79 +315,8 @@ def _gathered(pages: Iterable[Sequence[Found]]) -> Iterator[list[Found]]:
         yield list(gathered.values())
 
 
-def _hold_whole(body: Mapping[str, Any]) -> None:
-    """Fail where some links could not be read; that a record has none is an answer."""
+def _hold_whole(body: Mapping[str, Any], what: str) -> None:
+    """Fail where something could not be read; that there is none is an answer."""
     for error in body.get("errors") or ():
-        if error.get("category") != _NO_LINKS:
-            raise CrmUnavailable(
-                f"HubSpot could not read some associations: {a_code(error.get('category'))}", hint="run it again"
-            )
-
-
-def _is_primary(link: Mapping[str, Any]) -> bool:
-    return any(int(one["typeId"]) in _PRIMARY_IDS for one in link["associationTypes"])
-
-
-def _days(moments: pa.Array, time_zone: str) -> pa.Array:
-    """The day, in a time zone, of moments in UTC; a day stays what it is."""
-    stamps = pc.cast(moments, pa.timestamp("us", "UTC"))
-    local = pc.strftime(pc.cast(stamps, pa.timestamp("us", time_zone)), "%Y-%m-%d")
-    return pc.if_else(pc.equal(pc.utf8_length(moments), _DAY_LENGTH), moments, local)
-
-
-def _merged(entity: Entity, some: Bunch) -> pa.RecordBatch:
-    """A row for each id that lives on in another record."""
-    gone = pc.split_pattern(some.prop(MERGED), ";")
-    ids, into = pc.list_flatten(gone), some.top("id").take(pc.list_parent_indices(gone))
-    named = pc.not_equal(ids, "")
-    return canonical(entity, {"id": ids.filter(named), "merged_into_id": into.filter(named)}, pc.sum(named).as_py() or 0)
-
-
-def _participants(kind: Kind, some: Bunch) -> pa.RecordBatch:
-    rows, contacts, _ = some.links["contacts"]
-    activities = _activity_ids(kind, some).take(rows)
-    columns = {
-        "id": pc.binary_join_element_wise(activities, contacts, ":"),
-        "activity_id": activities,
-        "contact_id": contacts,
-        "kind": participant_kinds(some, kind).take(rows),
-        "modified_at": some.top("updatedAt").take(rows),
-    }
-    return canonical(Entity.ACTIVITY_PARTICIPANT, columns, len(rows))
-
-
-def _relations(_: Kind, some: Bunch) -> pa.RecordBatch:
-    """Companies of a contact besides its own."""
-    rows, companies, _ = some.links["companies"]
-    is_other = pc.fill_null(pc.not_equal(companies, some.prop("associatedcompanyid").take(rows)), fill_value=True)
-    rows, companies = rows.filter(is_other), companies.filter(is_other)
-    contacts = some.top("id").take(rows)
-    columns = {
-        "id": pc.binary_join_element_wise(companies, contacts, ":"),
-        "account_id": companies,
-        "contact_id": contacts,
-        "is_direct": pa.repeat("false", len(rows)),
-        "is_active": pa.repeat("true", len(rows)),
-        "modified_at": some.top("updatedAt").take(rows),
-    }
-    return canonical(Entity.ACCOUNT_CONTACT_RELATION, columns, len(rows))
-
-
-def _deal_companies(_: Kind, some: Bunch) -> pa.RecordBatch:
-    rows, companies, is_primary = some.links["companies"]
-    deals = some.top("id").take(rows)
-    columns = {
-        "id": pc.binary_join_element_wise(deals, companies, ":"),
-        "opportunity_id": deals,
-        "account_id": companies,
-        "is_primary": flags(is_primary),
-        "modified_at": some.top("updatedAt").take(rows),
-    }
-    return canonical(Entity.OPPORTUNITY_ACCOUNT, columns, len(rows))
-
-
-_OF_LINKS = {
-    Entity.ACTIVITY_PARTICIPANT: _participants,
-    Entity.ACCOUNT_CONTACT_RELATION: _relations,
-    Entity.OPPORTUNITY_ACCOUNT: _deal_companies,
-}
+        if error.get("category") != _NOT_FOUND:
+            raise CrmUnavailable(f"HubSpot could not read some {what}: {a_code(error.get('category'))}", hint="run it again")

@@ -1,28 +1,30 @@
 """Marketing campaigns, and whom they touched: HubSpot keeps no history of it, so it is put together from what it does tell.
 
 A campaign's reports name the contacts that responded between two days, without moments: the whole time is asked for first, and
-split only where somebody is in it. Lists that are assets of the campaign name those who were addressed, to the second. A touch
-says how its date was come by.
+parted only where somebody is in it whom the snapshot before does not date already (`dating`). Lists that are assets of the
+campaign name those who were addressed, to the second. A touch says how its date was come by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from math import isqrt, log2
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crmbridge.adapters.hubspot.columns import canonical
+from crmbridge.adapters.hubspot.dating import Dating, Run
 from crmbridge.adapters.hubspot.failures import Refusal
-from crmbridge.adapters.hubspot.memory import Dated, Memory
 from crmbridge.adapters.hubspot.options import TouchSource
 from crmbridge.model import Entity
 
 if TYPE_CHECKING:
     from crmbridge.adapters.hubspot.connection import Connection
+    from crmbridge.contract import EarlierRecords
 
 REPORTS = ("influencedContacts", "contactFirstTouch", "contactLastTouch")
 LISTS = "assets/OBJECT_LIST"
@@ -38,6 +40,8 @@ _PROPERTIES = (
 )
 _PAGE, _MEMBERS_PAGE = 100, 250
 _REFUSED = (400, 403, 404)
+_SEARCHING = 2
+"""About how many questions it takes to find where the responses of a campaign end."""
 _AFTERMATH = timedelta(days=30)
 """How long after its end a campaign mostly goes on to touch somebody."""
 _CAMPAIGN = {
@@ -51,10 +55,6 @@ _CAMPAIGN = {
 }
 
 
-Asked: TypeAlias = Callable[[int, int], set[str]]
-"""Gives the contacts of some slices of days, from one to another, both included."""
-
-
 class TouchCalls(NamedTuple):
     """About how many calls campaigns take in a full pull, and in a nightly one."""
 
@@ -65,14 +65,33 @@ class TouchCalls(NamedTuple):
 NO_TOUCHES = TouchCalls(0, 0)
 
 
+@dataclass(frozen=True)
+class Dated:
+    """Whom one campaign touched, as far as the snapshot before knows.
+
+    Attributes:
+        begin: where the slices of days begin.
+        until: the day up to which they were asked for; None where they never were.
+        slices: contact -> which of the slices, counted from 0.
+    """
+
+    begin: date
+    until: date | None = None
+    slices: dict[str, int] = field(default_factory=dict)
+
+
 class Touches:
     """Reads campaigns and their members over one connection."""
 
-    def __init__(self, connection: Connection, memory: Memory) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._options = connection.options
-        self._memory = memory
+        self._earlier: EarlierRecords | None = None
         self._listed: list[dict[str, Any]] | None = None
+
+    def build_on(self, earlier: EarlierRecords | None) -> None:
+        """Take the snapshot before."""
+        self._earlier, self._listed = earlier, None
 
     def campaigns(self) -> Iterator[pa.RecordBatch]:
         """Give all campaigns, by their GUIDs."""
@@ -91,15 +110,15 @@ class Touches:
     def members(self, today: date) -> Iterator[pa.RecordBatch]:
         """Give whom each campaign touched, by contact; everything up to a day."""
         listed, self._listed = self._listed, None
-        known = self._memory.touches(self._options.touch_slice_days)
-        dated: dict[str, Dated] = {}
+        known = {} if self._earlier is None else _dated_before(self._earlier, self._options.touch_slice_days)
+        dating = Dating()
         for campaign in listed if listed is not None else (one for page in self._pages() for one in page):
-            guid = str(campaign["id"])
-            dated[guid], joined = self._members_of(campaign, known.get(guid), today)
-            days = {contact: self._days(dated[guid].begin, number, today)[1] for contact, number in dated[guid].slices.items()}
+            guid, begin = str(campaign["id"]), min(_begin(campaign), today)
+            slices = self._responses(campaign, known.get(guid, Dated(begin)), today, dating)
+            joined = self._joined(guid) if TouchSource.LISTS in self._options.touch_sources else {}
+            days = {contact: self._days(begin, number, today)[1] for contact, number in slices.items()}
             if rows := {contact: (days.get(contact), joined.get(contact)) for contact in sorted({*days, *joined})}:
                 yield _batch(guid, rows)
-        self._memory.keep_touches(dated, self._options.touch_slice_days, today)
 
     def calls(self, today: date) -> TouchCalls:
         """About how many calls campaigns take; lists them, as a pull does. Raises like `Connection.ask`."""
@@ -112,18 +131,16 @@ class Touches:
             return TouchCalls(asking, asking)
         still = sum(1 for one in campaigns if (_end(one) or today) + _AFTERMATH >= today)
         dating = self._questions(campaigns, today)
-        return TouchCalls(asking + dating, asking + (still if self._memory.is_kept else dating))
+        return TouchCalls(asking + dating, asking + still)
 
     def _questions(self, campaigns: Sequence[Mapping[str, Any]], today: date) -> int:
         """About how many it takes to date touches: one for each slice of a campaign's run, and those that find where it ends."""
         begins = [min(_begin(one), today) for one in campaigns]
-        runs = [self._slices(begin, min(end, today)) for begin, one in zip(begins, campaigns, strict=True) if (end := _end(one))]
+        planned = zip(begins, (_end(one) for one in campaigns), strict=True)
+        runs = [self._number(begin, min(end, today)) + 1 for begin, end in planned if end]
         # A campaign without an end is taken to run as long as others do.
         runs += [round(median(runs or [1]))] * (len(begins) - len(runs))
-        return sum(runs) + round(sum(log2(self._slices(begin, today)) for begin in begins))
-
-    def _slices(self, begin: date, end: date) -> int:
-        return max((end - begin).days, 0) // self._options.touch_slice_days + 1
+        return sum(runs) + _SEARCHING * len(runs)
 
     def _pages(self) -> Iterator[list[dict[str, Any]]]:
         query = {"limit": _PAGE, "properties": ",".join(_PROPERTIES)}
@@ -131,32 +148,30 @@ class Touches:
             if page["results"]:
                 yield page["results"]
 
-    def _members_of(self, campaign: Mapping[str, Any], known: Dated | None, today: date) -> tuple[Dated, dict[str, str]]:
-        """Who responded, and when others joined a list."""
-        guid, begin = str(campaign["id"]), min(_begin(campaign), today)
-        if known is None or known.begin != begin:
-            known = Dated(begin)
-        asks_reports = TouchSource.REPORTS in self._options.touch_sources
-        slices = self._responses(guid, known, today) if asks_reports else {}
-        joined = self._joined(guid) if TouchSource.LISTS in self._options.touch_sources else {}
-        return Dated(begin, today, slices), joined
-
-    def _responses(self, guid: str, known: Dated, today: date) -> dict[str, int]:
+    def _responses(self, campaign: Mapping[str, Any], known: Dated, today: date, dating: Dating) -> dict[str, int]:
         """Contact -> the slice of days in which it responded first; what is known of slices that were over is not asked again."""
-        last = (today - known.begin).days // self._options.touch_slice_days
-        over = 0 if known.until is None else (known.until - known.begin).days // self._options.touch_slice_days
+        if TouchSource.REPORTS not in self._options.touch_sources:
+            return {}
+        guid, begin, end = str(campaign["id"]), min(_begin(campaign), today), _end(campaign)
+        if known.begin != begin:
+            known = Dated(begin)
+        run = Run(self._number(begin, today), None if end is None else self._number(begin, end))
+        over = 0 if known.until is None else self._number(begin, known.until)
         slices: dict[str, int] = {}
         for report in REPORTS:
 
             def asked(first: int, last: int, report: str = report) -> set[str]:
-                start, _ = self._days(known.begin, first, today)
-                _, end = self._days(known.begin, last, today)
-                return self._touched(guid, report, start, end)
+                return self._touched(guid, report, self._days(begin, first, today)[0], self._days(begin, last, today)[1])
 
-            found = asked(0, last) - slices.keys()
+            found = asked(0, run.last) - slices.keys()
             slices |= {contact: number for contact, number in known.slices.items() if contact in found and number < over}
-            _date(asked, (0, last), found - slices.keys(), slices, over or None)
+            slices |= dating.date(asked, run, found - slices.keys(), over or None)
+        dating.learn(run, slices)
         return slices
+
+    def _number(self, begin: date, day: date) -> int:
+        """Which slice a day is in; the first for days before it."""
+        return max((day - begin).days, 0) // self._options.touch_slice_days
 
     def _days(self, begin: date, number: int, today: date) -> tuple[date, date]:
         """A slice's first day and its last, up to today: no touch is dated before it happened."""
@@ -196,31 +211,6 @@ class Touches:
         return joined
 
 
-def _date(asked: Asked, span: tuple[int, int], found: set[str], slices: dict[str, int], split: int | None = None) -> None:
-    """Date contacts of which it is known that they are in a span: by parts, the earlier one first, then no question more.
-
-    Args:
-        asked: asks HubSpot.
-        span: the first slice and the last.
-        found: in the span, and not dated yet.
-        slices: contact -> slice; is filled.
-        split: the slice before which to split first, where that is known to be a good place.
-    """
-    first, last = span
-    if not found or first == last:
-        slices.update(dict.fromkeys(found, first))
-        return
-    middle = split if split is not None and first < split <= last else _split(first, last)
-    early = asked(first, middle - 1) & found
-    _date(asked, (first, middle - 1), early, slices)
-    _date(asked, (middle, last), found - early, slices)
-
-
-def _split(first: int, last: int) -> int:
-    """Where to split a span: nearer to its beginning the nearer that is to the campaign's, for there most touches are."""
-    return min(max(isqrt((first + 1) * (last + 2)), first + 1), last)
-
-
 def _end(campaign: Mapping[str, Any]) -> date | None:
     """The last day of its run."""
     told = (campaign.get("properties") or {}).get("hs_end_date")
@@ -229,11 +219,32 @@ def _end(campaign: Mapping[str, Any]) -> date | None:
 
 def _begin(campaign: Mapping[str, Any]) -> date:
     """The first day that a campaign can have touched anybody."""
-    told = (campaign.get("properties") or {}).get("hs_start_date")
-    days = [date.fromisoformat(told[:10])] if told else []
-    if stamp := campaign.get("createdAt"):
-        days.append(datetime.fromisoformat(stamp).astimezone(UTC).date())
-    return min(days, default=date(2006, 1, 1))
+    told, stamp = (campaign.get("properties") or {}).get("hs_start_date"), campaign.get("createdAt")
+    return _first_day(date.fromisoformat(told[:10]) if told else None, datetime.fromisoformat(stamp) if stamp else None)
+
+
+def _first_day(start: date | None, created: datetime | None) -> date:
+    days = [start, None if created is None else created.astimezone(UTC).date()]
+    return min((day for day in days if day is not None), default=date(2006, 1, 1))
+
+
+def _dated_before(earlier: EarlierRecords, slice_days: int) -> dict[str, Dated]:
+    """Whom campaigns had touched by the last pull, by GUID."""
+    read_at = earlier.read_at(Entity.CAMPAIGN_MEMBER)
+    if read_at is None:
+        return {}
+    campaigns = earlier.columns(Entity.CAMPAIGN, "id", "start_date", "created_at").to_pylist()
+    until = read_at.astimezone(UTC).date()
+    found = {one["id"]: Dated(min(_first_day(one["start_date"], one["created_at"]), until), until) for one in campaigns}
+    members = earlier.columns(Entity.CAMPAIGN_MEMBER, "campaign_id", "contact_id", "responded_at")
+    members = members.filter(pc.is_valid(members["responded_at"]))
+    days = pc.cast(pc.cast(members["responded_at"], pa.timestamp("us", "UTC")), pa.date32())
+    for guid, contact, day in zip(
+        *(one.to_pylist() for one in (members["campaign_id"], members["contact_id"], days)), strict=True
+    ):
+        if guid in found:
+            found[guid].slices[contact] = (day - found[guid].begin).days // slice_days
+    return found
 
 
 def _batch(guid: str, rows: Mapping[str, tuple[date | None, str | None]]) -> pa.RecordBatch:

@@ -191,7 +191,7 @@ class App:
             return self._seen("owners"), self._owners
         if path == "/account-info/v3/details":
             return "account", lambda _: Reply(
-                200, {"portalId": 1, "timeZone": self._switches.time_zone, "companyCurrency": "EUR"}
+                200, {"portalId": self._switches.portal_id, "timeZone": self._switches.time_zone, "companyCurrency": "EUR"}
             )
         if match := _PIPELINES.fullmatch(path):
             return "pipelines", lambda _: self._pipelines(match["kind"])

@@ -87,7 +87,7 @@ class HubSpotSwitches:
         calls_per_interval, interval_ms: the short limit; None for none.
         searches_per_second: the limit of searches; None for none.
         daily_calls: the portal's limit.
-        time_zone: of the portal.
+        portal_id, time_zone: of the portal.
         has_rate_headers: whether answers tell what is left.
     """
 
@@ -114,5 +114,6 @@ class HubSpotSwitches:
     interval_ms: int = 10_000
     searches_per_second: int | None = None
     daily_calls: int = 650_000
+    portal_id: int = 1
     time_zone: str = "UTC"
     has_rate_headers: bool = True
