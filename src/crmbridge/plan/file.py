@@ -190,7 +190,7 @@ class Plan:
             BlastRadiusExceeded: with the figures and the cap.
         """
         policy, in_scope = self.header.policy, self.header.opportunities_in_scope
-        hint = "review it (crmbridge plan review), then raise the cap in [policy] or take fewer: --max-writes N"
+        hint = "review it (crmbridge plan review), then raise the cap in [policy] and plan again, or take fewer: --max-writes N"
         if writes > policy.max_changes:
             raise BlastRadiusExceeded(
                 f"the plan would add {writes:,} roles; [policy] max_changes allows {policy.max_changes:,}; nothing was written",
