@@ -23,10 +23,14 @@ if find_spec("pandas") is None:
 _connect = duckdb.connect
 
 
-def _on_one_thread(database=":memory:", **given):
-    """As many workers as cores run tests already: further threads only wait for each other."""
-    given["config"] = {"threads": 1, **given.get("config", {})}
+def _for_small_worlds(database=":memory:", **given):
+    """As many workers as cores run tests already: further threads only wait for each other.
+
+    And trying every compression on every column of a snapshot costs a sixth of a small pull; commands that tests start as
+    processes of their own do try.
+    """
+    given["config"] = {"threads": 1, "force_compression": "uncompressed", **given.get("config", {})}
     return _connect(database, **given)
 
 
-duckdb.connect = _on_one_thread
+duckdb.connect = _for_small_worlds
