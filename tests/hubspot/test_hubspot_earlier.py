@@ -7,7 +7,7 @@ import pytest
 from portals import open_adapter
 
 from crmbridge.errors import DeletionsUnknown
-from crmbridge.model import Campaign, CampaignMember, Contact, ContactRole, Entity, Opportunity
+from crmbridge.model import Account, AccountContactRelation, Campaign, CampaignMember, Contact, ContactRole, Entity, Opportunity
 from crmbridge.testing import KeptRecords
 from crmbridge.testing.sandbox import HubSpotSandbox
 
@@ -24,6 +24,8 @@ def responded(number, contact, days_ago):
 
 
 WORLD = {
+    Entity.ACCOUNT: [Account(id=str(n), name="Acme", created_at=LONG_AGO, modified_at=LONG_AGO) for n in (10, 11)],
+    Entity.ACCOUNT_CONTACT_RELATION: [AccountContactRelation(id=f"r{n}", account_id="10", contact_id=str(n)) for n in (20, 21)],
     Entity.CONTACT: [Contact(id=str(n), last_name=f"Lark{n}", created_at=LONG_AGO, modified_at=LONG_AGO) for n in range(20, 30)],
     Entity.OPPORTUNITY: [
         Opportunity(id=str(n), is_closed=False, is_won=False, stage="Open", created_at=LONG_AGO, modified_at=LONG_AGO)
@@ -68,14 +70,24 @@ def test_roles_of_all_deals_are_read_though_only_changed_deals_are(portal):
     assert calls["deals"] == 2  # to see whether they may be read, and what is archived
 
 
-def test_an_archived_deal_is_not_asked_for_its_roles(portal):
+def test_deals_that_are_gone_are_not_asked_for_their_roles(portal):
     kept, _, _ = read(portal, Entity.OPPORTUNITY)
-    portal.delete("deals", "30")
+    for deal in ("30", "31", "32", "33"):
+        portal.delete("deals", deal)
+    _, found, calls = read(portal, Entity.OPPORTUNITY, Entity.CONTACT_ROLE, earlier=kept)
+    assert found == {Entity.OPPORTUNITY: {}, Entity.CONTACT_ROLE: {}}
+    assert "deals to contacts batch/read" not in calls
+
+
+def test_a_merge_that_the_index_does_not_show_yet_takes_nothing_from_the_survivor(portal):
+    entities = (Entity.CONTACT, Entity.ACCOUNT_CONTACT_RELATION, Entity.OPPORTUNITY)
+    kept, _, _ = read(portal, *entities)
+    portal.merge_contacts("20", "21")
+    portal.store.records["contacts"]["20"].updated = LONG_AGO
     with closing(open_adapter(portal)) as adapter:
         adapter.build_on(kept)
-        assert [gone.id for gone in adapter.read_deleted(Entity.OPPORTUNITY, since=TONIGHT)] == ["30"]
-        assert list(adapter.read(Entity.OPPORTUNITY, since=TONIGHT)) == []
-        assert list(adapter.read(Entity.CONTACT_ROLE)) == []
+        assert list(adapter.read(Entity.CONTACT, since=TONIGHT)) == []
+        assert list(adapter.read_deleted(Entity.ACCOUNT_CONTACT_RELATION, since=TONIGHT)) == []
 
 
 def test_a_deal_that_lives_on_in_another_is_gone(portal):
@@ -90,7 +102,6 @@ def test_a_deal_that_lives_on_in_another_is_gone(portal):
 def test_of_links_it_is_known_what_went_only_beside_the_records_that_had_them(portal):
     kept, _, _ = read(portal, Entity.OPPORTUNITY, Entity.OPPORTUNITY_ACCOUNT)
     with closing(open_adapter(portal)) as adapter:
-        assert Entity.OPPORTUNITY_ACCOUNT not in adapter.capabilities.deletions
         adapter.build_on(kept)
         assert Entity.OPPORTUNITY_ACCOUNT in adapter.capabilities.deletions
         with pytest.raises(DeletionsUnknown):
@@ -100,6 +111,13 @@ def test_of_links_it_is_known_what_went_only_beside_the_records_that_had_them(po
         adapter.build_on(None)
         with pytest.raises(DeletionsUnknown):
             list(adapter.read_deleted(Entity.OPPORTUNITY_ACCOUNT, since=TONIGHT))
+
+
+def test_links_that_stay_are_still_not_known_to_be_gone(portal):
+    with closing(open_adapter(portal, links_stay=True)) as adapter:
+        links = {Entity.ACCOUNT_CONTACT_RELATION, Entity.ACTIVITY_PARTICIPANT}
+        assert links <= adapter.capabilities.incremental
+        assert not links & adapter.capabilities.deletions
 
 
 def members(portal, earlier=None, **options):

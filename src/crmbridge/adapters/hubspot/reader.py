@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -109,7 +108,7 @@ class Reader:
         known, self._deal_ids = self._deal_ids, None
         if known is None:
             pages = self._connection.pages(self._connection.paths.objects(DEALS.name), {"limit": PAGE, "archived": False})
-            known = joined(pa.array([str(one["id"]) for one in page["results"]], pa.string()) for page in pages)
+            known = joined(_ids(page["results"]) for page in pages)
         yield from known.to_pylist()
 
     def unlinked(self, entity: Entity) -> Iterator[str]:
@@ -139,7 +138,8 @@ class Reader:
         filters = [self._stamped(kind, "GTE", since), {"propertyName": MERGED, "operator": "HAS_PROPERTY"}]
         known = self._gone_ids.setdefault(kind.name, set())
         for page in self._searched(kind, filters, [MERGED]):
-            found = [(gone, str(one["id"])) for one in page for gone in _merged_into(one)]
+            told = ((str(one["id"]), (one["properties"].get(MERGED) or "").split(";")) for one in page)
+            found = [(gone, into) for into, merged in told for gone in merged if gone]
             known |= {gone for gone, _ in found}
             yield from found
 
@@ -198,9 +198,8 @@ class Reader:
             if last:
                 yield bunch(last, self._told(kind), kind.links, partial(self._linked, kind.name), tell_links=False)
             last = records
-            told = ((str(record["id"]), *_merged_into(record)) for record in records)
-            known.append(pa.array(chain.from_iterable(told), pa.string()))
-        ids = pa.array([str(one["id"]) for one in last], pa.string())
+            known.append(_ids(records))
+        ids = _ids(last)
         parts = held(earlier, kind, joined(known)).some(-len(ids) % LINKS_PER_CALL, _ROWS_PER_BATCH)
         for some in parts:
             found = {to_kind: self._linked(kind.name, to_kind, joined([ids, some.ids])) for to_kind in kind.links}
@@ -294,9 +293,8 @@ class Reader:
         return pa.concat_tables([LINKS.empty_table(), *links])
 
 
-def _merged_into(record: Found) -> list[str]:
-    """The ids that live on in a record."""
-    return [one for one in (record["properties"].get(MERGED) or "").split(";") if one]
+def _ids(records: Sequence[Found]) -> pa.Array:
+    return pa.array([str(one["id"]) for one in records], pa.string())
 
 
 def _look_up(found: Mapping[str, pa.Table], to_kind: str, _: pa.Array) -> pa.Table:
