@@ -355,14 +355,21 @@ def _store_entities(connection: duckdb.DuckDBPyConnection, loaded: dict[Entity, 
     """Count and fingerprint every table: the sum of its rows' hashes, which no order of rows can change."""
     kept: list[dict[str, object]] = []
     for entity in Entity:
-        columns = ", ".join(f'"{name}"' for name in arrow_schema(entity).names)
-        records, checksum = connection.execute(
-            f"SELECT count(*), coalesce(sum(hash({columns})), 0)::TEXT FROM crm.{entity}"
-        ).fetchone() or (0, "0")
-        mark = asdict(loaded[entity].mark) if entity in loaded else {}
-        kept.append({"entity": entity, "is_present": entity in loaded, "records": records, "checksum": checksum, **mark})
+        one = loaded.get(entity)
+        records, checksum = _told_apart(connection, entity) if one is not None and one.rows else (0, "0")
+        mark = asdict(one.mark) if one is not None else {}
+        kept.append({"entity": entity, "is_present": one is not None, "records": records, "checksum": checksum, **mark})
     connection.register("kept", pa.Table.from_pylist(kept, schema=_ENTITIES))
     connection.execute("CREATE TABLE meta.entities AS FROM kept")
     connection.unregister("kept")
     digest = hashlib.sha256("".join(f"{k['entity']} {k['records']} {k['checksum']}\n" for k in kept).encode())
     return digest.hexdigest()
+
+
+def _told_apart(connection: duckdb.DuckDBPyConnection, entity: Entity) -> tuple[int, str]:
+    """How many rows a table has, and the sum of their hashes."""
+    columns = ", ".join(f'"{name}"' for name in arrow_schema(entity).names)
+    return connection.execute(f"SELECT count(*), coalesce(sum(hash({columns})), 0)::TEXT FROM crm.{entity}").fetchone() or (
+        0,
+        "0",
+    )
