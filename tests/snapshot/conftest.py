@@ -27,3 +27,19 @@ def pulled(path):
     yield build
     for snapshot in opened:
         snapshot.close()
+
+
+@pytest.fixture(scope="module")
+def pulled_once(tmp_path_factory):
+    """Pull a CRM of dicts and open the snapshot for all tests of a module; closed at the end of it."""
+    opened: list[Snapshot] = []
+
+    def build(data: dict[str, list[Any]]) -> Snapshot:
+        path = tmp_path_factory.mktemp("once") / "snapshot.duckdb"
+        pull(DictCrm(data), path, as_of=AS_OF)
+        opened.append(Snapshot.open(path))
+        return opened[-1]
+
+    yield build
+    for snapshot in opened:
+        snapshot.close()

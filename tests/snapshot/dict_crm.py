@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -50,6 +50,27 @@ class DictCrm:
             yield from record_batches(entity, [RECORDS[entity](**row) for row in rows], rows=self.batch_rows)
         if entity == self.fail_at:
             raise ConnectionError("the adapter lost its CRM")
+
+
+def side_by_side(crms: Iterable[dict[str, list[dict[str, Any]]]]) -> dict[str, list[dict[str, Any]]]:
+    """The records of many CRMs in one, their ids and addresses under the CRM's number, so that none touches another."""
+    together: dict[str, list[dict[str, Any]]] = {}
+    for number, data in enumerate(crms):
+        for entity, records in data.items():
+            together.setdefault(entity, []).extend(_numbered(number, record) for record in records)
+    return together
+
+
+def _numbered(number: int, record: dict[str, Any]) -> dict[str, Any]:
+    ids = {name: f"{number}/{value}" for name, value in record.items() if value and (name == "id" or name.endswith("_id"))}
+    email = {"email": record["email"].replace("@", f"@{number}-")} if record.get("email") else {}
+    return {**record, **ids, **email}
+
+
+def of_crm(id_: str) -> tuple[int, str]:
+    """Which of the CRMs side by side an id is of, and the id that it has there."""
+    number, _, own = id_.partition("/")
+    return int(number), own
 
 
 def raw(entity: Entity, *rows: dict[str, Any]) -> pa.RecordBatch:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from dict_crm import AS_OF, DictCrm, raw, rows
+from dict_crm import AS_OF, DictCrm, of_crm, raw, rows, side_by_side
 
 from crmbridge.model import Entity
 from crmbridge.snapshot import Snapshot, pull
@@ -104,11 +104,6 @@ CASES = [
     (opp(**{**WON, "close_date": None}), {("closed_without_date", "opportunity", "close_date"): (1, ["x"])}),
     (opp(**{**WON, "amount": None}), {("won_without_amount", "opportunity", "amount"): (1, ["x"])}),
     (opp(**{**WON, "is_closed": False}), {("won_not_closed", "opportunity", "is_closed"): (1, ["x"])}),
-    (opp(**{**WON, "currency": None}), {}),
-    (
-        {"opportunity": [{"id": "x", "amount": Decimal(1)}, {"id": "y", "currency": "EUR"}, {"id": "z", "currency": "USD"}]},
-        {("missing_currency", "opportunity", "currency"): (1, ["x"])},
-    ),
     ({"contact": [{"id": "x", "merged_into_id": "c"}]}, {("merged_record", "contact", "merged_into_id"): (1, ["x"])}),
     (
         {"account": [{"id": "x", "merged_into_id": "gone"}]},
@@ -135,15 +130,63 @@ CASES = [
     ),
 ]
 
+# Whether a currency is missing depends on those of all records.
+CASES_OF_THEIR_OWN = [
+    (opp(**{**WON, "currency": None}), {}),
+    (
+        {"opportunity": [{"id": "x", "amount": Decimal(1)}, {"id": "y", "currency": "EUR"}, {"id": "z", "currency": "USD"}]},
+        {("missing_currency", "opportunity", "currency"): (1, ["x"])},
+    ),
+]
 
-@pytest.mark.parametrize(("data", "expected"), CASES)
-def test_every_finding(pulled, data, expected):
-    together = {entity: [*BASE.get(entity, []), *data.get(entity, [])] for entity in {**BASE, **data}}
-    assert found(pulled(together)) == expected
+
+def on_base(data: dict) -> dict:
+    return {entity: [*BASE.get(entity, []), *data.get(entity, [])] for entity in {**BASE, **data}}
+
+
+def groups() -> list[list[int]]:
+    """Numbers of cases, grouped so that no two of a group expect the same finding: each count is of one case alone."""
+    grouped: list[list[int]] = []
+    for number, (_, expected) in enumerate(CASES):
+        for group in grouped:
+            if all(CASES[other][1].keys().isdisjoint(expected) for other in group):
+                group.append(number)
+                break
+        else:
+            grouped.append([number])
+    return grouped
+
+
+@pytest.fixture(scope="module")
+def found_of(tmp_path_factory):
+    """Number of a case -> what was found in its records; cases of a group stand side by side in one CRM."""
+    path = tmp_path_factory.mktemp("findings") / "snapshot.duckdb"
+    told: dict[int, dict] = {number: {} for number in range(len(CASES))}
+    for numbers in groups():
+        pull(DictCrm(side_by_side(on_base(CASES[number][0]) for number in numbers)), path, as_of=AS_OF)
+        with Snapshot.open(path) as snapshot:
+            for key, (count, ids) in found(snapshot).items():
+                assert ids, key
+                for number in {numbers[of_crm(id_)[0]] for id_ in ids}:
+                    told[number][key] = (count, [own for crm, own in map(of_crm, ids) if numbers[crm] == number])
+    return told
+
+
+@pytest.mark.parametrize(("number", "expected"), [(number, expected) for number, (_, expected) in enumerate(CASES)])
+def test_every_finding(found_of, number, expected):
+    assert found_of[number] == expected
+
+
+@pytest.mark.parametrize(("data", "expected"), CASES_OF_THEIR_OWN)
+def test_findings_that_all_records_decide(pulled, data, expected):
+    assert found(pulled(on_base(data))) == expected
 
 
 def test_every_code_has_a_case():
-    covered = {code for _, expected in CASES for code, _, _ in expected} | {"duplicate_id", "date_out_of_range"}
+    covered = {code for _, expected in [*CASES, *CASES_OF_THEIR_OWN] for code, _, _ in expected} | {
+        "duplicate_id",
+        "date_out_of_range",
+    }
     assert covered == set(MEANINGS)
 
 

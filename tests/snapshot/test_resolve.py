@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -9,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
-from dict_crm import AS_OF, DictCrm, raw, rows
+from dict_crm import AS_OF, DictCrm, of_crm, raw, rows, side_by_side
 
 from crmbridge.model import Entity
 from crmbridge.snapshot import Snapshot, frames_from_tables, pull
@@ -84,25 +85,42 @@ def chain(*links: tuple[str, str | None]) -> list[dict]:
     return [{"id": id_, "merged_into_id": master} for id_, master in links]
 
 
-@pytest.mark.parametrize(
-    ("contacts", "expected"),
-    [
-        (chain(("a", None), ("b", "a")), {"a": "a", "b": "a"}),
-        (chain(*((f"c{i:03}", f"c{i + 1:03}") for i in range(99)), ("c099", None)), {f"c{i:03}": "c099" for i in range(100)}),
-        (chain(("a", "a")), {"a": "a"}),
-        (chain(("a", "b"), ("b", "a"), ("t", "a")), {"a": "a", "b": "b", "t": "t"}),
-        (chain(("a", "b"), ("b", "c"), ("c", "a"), ("x", "y"), ("y", None)), {"a": "a", "b": "b", "c": "c", "x": "y", "y": "y"}),
-        (chain(("a", "gone")), {"a": None}),
-        ([*chain(("a", "b")), {"id": "b", "is_deleted": True}], {"a": None, "b": None}),
-        ([{"id": "a", "is_deleted": True, "merged_into_id": "b"}, {"id": "b"}], {"a": "b", "b": "b"}),
-    ],
-)
-def test_merges_are_followed_to_their_end(pulled, contacts, expected):
-    roles = [{"id": id_, "opportunity_id": "o", "contact_id": id_} for id_ in expected]
-    snapshot = pulled({"contact": contacts, "opportunity": [{"id": "o"}], "contact_role": roles})
-    found = dict(rows(snapshot, "SELECT role_id, contact_id FROM resolved.roles"))
-    assert {id_: found.get(id_) for id_ in expected} == expected
-    assert set(rows(snapshot, "SELECT contact_id FROM resolved.contacts")) == set(filter(None, expected.values()))
+MERGES = [
+    (chain(("a", None), ("b", "a")), {"a": "a", "b": "a"}),
+    (chain(*((f"c{i:03}", f"c{i + 1:03}") for i in range(99)), ("c099", None)), {f"c{i:03}": "c099" for i in range(100)}),
+    (chain(("a", "a")), {"a": "a"}),
+    (chain(("a", "b"), ("b", "a"), ("t", "a")), {"a": "a", "b": "b", "t": "t"}),
+    (chain(("a", "b"), ("b", "c"), ("c", "a"), ("x", "y"), ("y", None)), {"a": "a", "b": "b", "c": "c", "x": "y", "y": "y"}),
+    (chain(("a", "gone")), {"a": None}),
+    ([*chain(("a", "b")), {"id": "b", "is_deleted": True}], {"a": None, "b": None}),
+    ([{"id": "a", "is_deleted": True, "merged_into_id": "b"}, {"id": "b"}], {"a": "b", "b": "b"}),
+]
+
+
+@pytest.fixture(scope="module")
+def merged(pulled_once):
+    """Number of a case -> its contacts, and the contact of each of its roles."""
+
+    def crm(contacts, expected):
+        roles = [{"id": id_, "opportunity_id": "o", "contact_id": id_} for id_ in expected]
+        return {"contact": contacts, "opportunity": [{"id": "o"}], "contact_role": roles}
+
+    snapshot = pulled_once(side_by_side(crm(*case) for case in MERGES))
+    told = {number: (set(), {}) for number in range(len(MERGES))}
+    for number, contact in map(of_crm, rows(snapshot, "SELECT contact_id FROM resolved.contacts")):
+        told[number][0].add(contact)
+    for role, contact in rows(snapshot, "SELECT role_id, contact_id FROM resolved.roles"):
+        (number, own), (of_contact, contact_id) = of_crm(role), of_crm(contact)
+        assert number == of_contact
+        told[number][1][own] = contact_id
+    return told
+
+
+@pytest.mark.parametrize(("number", "expected"), [(number, expected) for number, (_, expected) in enumerate(MERGES)])
+def test_merges_are_followed_to_their_end(merged, number, expected):
+    contacts, roles = merged[number]
+    assert {id_: roles.get(id_) for id_ in expected} == expected
+    assert contacts == set(filter(None, expected.values()))
 
 
 def test_merged_accounts_and_leads_are_followed_everywhere(pulled):
@@ -143,24 +161,26 @@ def test_ids_of_entities_the_crm_does_not_have_stand_for_themselves(pulled):
     assert snapshot.findings().num_rows == 0
 
 
-@pytest.mark.parametrize(
-    ("participant", "expected"),
-    [
-        ({"contact_id": "c1"}, ["c1"]),
-        ({"contact_id": "gone", "email": "bob@acme.com"}, ["c2"]),
-        ({"email": " BOB@acme.com"}, ["c2"]),
-        ({"email": "bob@acme.com", "user_id": "u"}, []),
-        ({"email": "stranger@acme.com"}, []),
-        ({"email": "info@acme.com"}, []),
-        ({"email": "two@acme.com"}, []),
-        ({"contact_id": "c1", "is_deleted": True}, []),
-        ({"contact_id": "c1", "activity_id": "deleted"}, []),
-        ({"contact_id": "c1", "activity_id": "gone"}, []),
-    ],
-)
-def test_who_took_part(pulled, participant, expected):
-    snapshot = pulled(
-        {
+PARTICIPANTS = [
+    ({"contact_id": "c1"}, ["c1"]),
+    ({"contact_id": "gone", "email": "bob@acme.com"}, ["c2"]),
+    ({"email": " BOB@acme.com"}, ["c2"]),
+    ({"email": "bob@acme.com", "user_id": "u"}, []),
+    ({"email": "stranger@acme.com"}, []),
+    ({"email": "info@acme.com"}, []),
+    ({"email": "two@acme.com"}, []),
+    ({"contact_id": "c1", "is_deleted": True}, []),
+    ({"contact_id": "c1", "activity_id": "deleted"}, []),
+    ({"contact_id": "c1", "activity_id": "gone"}, []),
+]
+
+
+@pytest.fixture(scope="module")
+def took_part(pulled_once):
+    """Number of a case -> the contacts who took part."""
+
+    def crm(participant):
+        return {
             "contact": [
                 {"id": "c1", "email": "anna@acme.com"},
                 {"id": "c2", "email": "bob@acme.com"},
@@ -171,9 +191,20 @@ def test_who_took_part(pulled, participant, expected):
             "activity": [{"id": "t"}, {"id": "deleted", "is_deleted": True}],
             "activity_participant": [{"id": "p", "activity_id": "t", **participant}],
         }
-    )
-    query = "SELECT contact_id FROM resolved.participants JOIN resolved.contacts USING (person_key)"
-    assert rows(snapshot, query) == expected
+
+    snapshot = pulled_once(side_by_side(crm(participant) for participant, _ in PARTICIPANTS))
+    query = "SELECT activity_id, contact_id FROM resolved.participants JOIN resolved.contacts USING (person_key)"
+    told = {number: [] for number in range(len(PARTICIPANTS))}
+    for activity, contact in rows(snapshot, query):
+        (number, _), (of_contact, own) = of_crm(activity), of_crm(contact)
+        assert number == of_contact
+        told[number].append(own)
+    return told
+
+
+@pytest.mark.parametrize(("number", "expected"), [(number, expected) for number, (_, expected) in enumerate(PARTICIPANTS)])
+def test_who_took_part(took_part, number, expected):
+    assert took_part[number] == expected
 
 
 def test_one_row_per_activity_kind_and_person(pulled):
@@ -194,26 +225,32 @@ def test_one_row_per_activity_kind_and_person(pulled):
     assert sorted(rows(snapshot, query)) == [("t", "call", "attendee", 1, 1, DAY_S), ("t", "call", "who", 1, 1, DAY_S)]
 
 
-@pytest.mark.parametrize(
-    ("member", "expected"),
-    [
-        ({"responded_at": DAY, "has_responded": True}, (True, DAY_S, False)),
-        ({"responded_at": DAY}, (True, DAY_S, False)),
-        ({"responded_at": DAY, "date_quality": "inferred"}, (True, DAY_S, True)),
-        ({"created_at": DAY, "has_responded": True}, (True, DAY_S, True)),
-        ({"created_at": DAY}, (False, DAY_S, True)),
-        ({"has_responded": False, "responded_at": DAY}, (False, DAY_S, False)),
-        ({}, (False, None, True)),
-    ],
-)
-def test_responses(pulled, member, expected):
-    data = {
-        "contact": [{"id": "c"}],
-        "campaign": [{"id": "k"}],
-        "campaign_member": [{"id": "m", "campaign_id": "k", "contact_id": "c", **member}],
-    }
-    query = "SELECT has_responded, responded_s, is_inferred FROM resolved.responses"
-    assert rows(pulled(data), query) == [expected]
+MEMBERS = [
+    ({"responded_at": DAY, "has_responded": True}, (True, DAY_S, False)),
+    ({"responded_at": DAY}, (True, DAY_S, False)),
+    ({"responded_at": DAY, "date_quality": "inferred"}, (True, DAY_S, True)),
+    ({"created_at": DAY, "has_responded": True}, (True, DAY_S, True)),
+    ({"created_at": DAY}, (False, DAY_S, True)),
+    ({"has_responded": False, "responded_at": DAY}, (False, DAY_S, False)),
+    ({}, (False, None, True)),
+]
+
+
+@pytest.fixture(scope="module")
+def responses(pulled_once):
+    """Number of a case -> its responses."""
+    member = {"id": "m", "campaign_id": "k", "contact_id": "c"}
+    crm = {"contact": [{"id": "c"}], "campaign": [{"id": "k"}]}
+    snapshot = pulled_once(side_by_side({**crm, "campaign_member": [{**member, **given}]} for given, _ in MEMBERS))
+    told = {number: [] for number in range(len(MEMBERS))}
+    for id_, *response in rows(snapshot, "SELECT member_id, has_responded, responded_s, is_inferred FROM resolved.responses"):
+        told[of_crm(id_)[0]].append(tuple(response))
+    return told
+
+
+@pytest.mark.parametrize(("number", "expected"), [(number, expected) for number, (_, expected) in enumerate(MEMBERS)])
+def test_responses(responses, number, expected):
+    assert responses[number] == [expected]
 
 
 def test_lookups_conversions_roles_and_relations(pulled):
@@ -259,27 +296,41 @@ def test_a_contact_with_what_rules_ask_of_it(pulled):
     ]
 
 
-@pytest.mark.parametrize(
-    ("website", "expected"),
-    [
-        ("https://www.Acme.com/contact?x=1", ["acme.com"]),
-        ("acme.com", ["acme.com"]),
-        ("http://user:secret@shop.acme.co.uk:8080/", ["acme.co.uk"]),
-        ("www.acme.de", ["acme.de"]),
-        ("//acme.fr", ["acme.fr"]),
-        ("https://www.facebook.com/acme", []),
-        ("https://linkedin.com/", ["linkedin.com"]),
-        ("https://acme.github.io/", ["acme.github.io"]),
-        ("gmail.com", []),
-        ("co.uk", []),
-        ("none", []),
-        ("", []),
-        (None, []),
-    ],
-)
-def test_domains_from_websites(pulled, website, expected):
-    snapshot = pulled({"account": [{"id": "a", "website": website}]})
-    assert rows(snapshot, "SELECT email_domain FROM resolved.account_domains") == expected
+WEBSITES = [
+    ("https://www.Acme.com/contact?x=1", ["acme.com"]),
+    ("acme.com", ["acme.com"]),
+    ("http://user:secret@shop.acme.co.uk:8080/", ["acme.co.uk"]),
+    ("www.acme.de", ["acme.de"]),
+    ("//acme.fr", ["acme.fr"]),
+    ("https://www.facebook.com/acme", []),
+    ("https://linkedin.com/", ["linkedin.com"]),
+    ("https://acme.github.io/", ["acme.github.io"]),
+    ("gmail.com", []),
+    ("co.uk", []),
+    ("none", []),
+    ("", []),
+    (None, []),
+]
+
+
+@pytest.fixture(scope="module")
+def domains(pulled_once):
+    """Number of a case -> the domains of its account, whose name stands for Acme's: no two accounts share a domain."""
+
+    def named(website, number):
+        return website and re.sub("acme", rf"\g<0>-{number}", website, flags=re.IGNORECASE)
+
+    crms = ({"account": [{"id": "a", "website": named(website, number)}]} for number, (website, _) in enumerate(WEBSITES))
+    told = {number: [] for number in range(len(WEBSITES))}
+    for id_, domain in rows(pulled_once(side_by_side(crms)), "SELECT account_id, email_domain FROM resolved.account_domains"):
+        number, _ = of_crm(id_)
+        told[number].append(domain.replace(f"acme-{number}", "acme"))
+    return told
+
+
+@pytest.mark.parametrize(("number", "expected"), [(number, expected) for number, (_, expected) in enumerate(WEBSITES)])
+def test_domains_from_websites(domains, number, expected):
+    assert domains[number] == expected
 
 
 def test_domains_from_contacts_need_two_and_one_account(pulled):
