@@ -288,7 +288,9 @@ class Reader:
             pairs = pairs_of(body["results"])
             links.append(pa.table([pairs.ids, pairs.others, pairs.are(_PRIMARY)], schema=LINKS))
             waiting += [
-                {"id": str(result["from"]["id"]), "after": after} for result in body["results"] if (after := next_page(result))
+                {"id": str(result["from"]["id"]), "after": after}
+                for result in body["results"]
+                if "paging" in result and (after := next_page(result))
             ]
         return pa.concat_tables([LINKS.empty_table(), *links])
 

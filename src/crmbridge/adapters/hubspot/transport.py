@@ -65,6 +65,8 @@ class Transport:
         client = HubSpot(access_token=token, retry=Retry(0, redirect=0), host=options.base_url)
         self._api: Any = client.crm.deals.basic_api.api_client
         self._api.configuration.host = options.base_url
+        # What is sent is plain JSON: to look through thousands of ids for models of the client would cost as much as all else.
+        self._api.sanitize_for_serialization = _as_it_is
         self._timeout = (min(_CONNECT_TIMEOUT_S, options.timeout_s), options.timeout_s)
         self.calls = 0
         self.daily: tuple[int, int] | None = None
@@ -170,6 +172,10 @@ _INTERVAL_S = 10.0
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdigit() else None
+
+
+def _as_it_is(sent: object) -> object:
+    return sent
 
 
 def _text(value: object) -> str:
