@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from pydantic_core import PydanticUndefined
 from crmbridge.model import RECORDS, Entity, arrow_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pydantic.fields import FieldInfo
 
@@ -75,7 +76,8 @@ class Target:
         return "a date and time such as 2026-01-31 09:30:00 or 2026-01-31T09:30:00Z"
 
 
-def targets(entity: Entity) -> dict[str, Target]:
+@cache
+def targets(entity: Entity) -> Mapping[str, Target]:
     """The canonical columns of an entity, in order."""
     fields = RECORDS[entity].model_fields
     return {column.name: _target(entity, column, fields[column.name]) for column in arrow_schema(entity)}

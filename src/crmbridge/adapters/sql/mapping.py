@@ -9,6 +9,7 @@ import difflib
 import tomllib
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -159,7 +160,7 @@ def canonical_mapping(columns: Mapping[Entity, Iterable[str]], schema_name: str 
         columns: the columns each canonical table has; those with other names are left alone.
         schema_name: where the tables are; None for the database's own default.
     """
-    sources = {entity: (_canonical_source(entity, set(names), schema_name),) for entity, names in columns.items()}
+    sources = {entity: (_canonical_source(entity, frozenset(names), schema_name),) for entity, names in columns.items()}
     _require_essential(sources)
     return CrmMapping(sources=sources, roles=_completed(RoleTable(), sources[Entity.CONTACT_ROLE]))
 
@@ -261,7 +262,8 @@ def _require_essential(sources: Mapping[Entity, object]) -> None:
         )
 
 
-def _canonical_source(entity: Entity, columns: set[str], schema_name: str | None) -> Source:
+@lru_cache(maxsize=256)
+def _canonical_source(entity: Entity, columns: frozenset[str], schema_name: str | None) -> Source:
     fields = {name: {"column": name} for name in targets(entity) if name in columns}
     source = Source.model_validate({"table": str(entity), "schema": schema_name, "fields": fields})
     _require_fields(entity, source)

@@ -30,14 +30,16 @@ _NEW_ID = {"sqlite": "(lower(hex(randomblob(16))))", "postgresql": "(replace(gen
 
 
 def create_tables(engine: sa.Engine, *, schema: str | None = None) -> None:
-    """Create every canonical table that is not there yet.
+    """Create every canonical table that is not there yet, all or none.
 
     Args:
         engine: of SQLite or PostgreSQL.
         schema: where; None for the database's own default.
     """
-    with translated("creating the canonical tables"):
-        _metadata(engine.dialect.name, schema).create_all(engine)
+    with translated("creating the canonical tables"), engine.begin() as connection:
+        if engine.dialect.name == "sqlite" and not getattr(connection.connection.driver_connection, "in_transaction", False):
+            connection.exec_driver_sql("BEGIN")  # by itself, Python's driver begins for changes of rows only
+        _metadata(engine.dialect.name, schema).create_all(connection)
 
 
 def load(engine: sa.Engine, records: Mapping[Entity, Iterable[Record]], *, schema: str | None = None) -> None:
