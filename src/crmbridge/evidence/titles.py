@@ -236,8 +236,10 @@ def _translate(pattern: str) -> str:
 
 def _most_frequent(keyed: Frame, *, min_rows: int, min_share: float) -> Frame:
     counted = keyed.group_by("title_key", "role").agg(role_rows=nw.len())
-    totals = counted.group_by("title_key").agg(n=nw.col("role_rows").sum(), role_rows=nw.col("role_rows").max())
-    best = counted.join(totals, on=["title_key", "role_rows"], how="inner")
+    # A window reads its rows once; joined with its own totals, a lazy frame would be computed twice.
+    rows = nw.col("role_rows")
+    ranked = counted.with_columns(n=rows.sum().over("title_key"), most=rows.max().over("title_key"))
+    best = ranked.filter(rows == nw.col("most"))
     winners = best.group_by("title_key", "n", "role_rows").agg(role=nw.col("role").min())
     return (
         winners.with_columns(share=nw.col("role_rows").cast(nw.Float64) / nw.col("n").cast(nw.Float64))
