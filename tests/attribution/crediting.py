@@ -46,19 +46,34 @@ def share(touches, paths, models, parts=None):
     return {(row["path_key"], row["touch_key"]): {model.name: row[credit_column(model)] for model in models} for row in found}
 
 
-def one_path(model, days, *, value=1000, lead=None, opportunity=None, close=100, roles=None, channels=None):
+def one_path(model, days, **more):
     """Credits of one path in the order of its touches; days are whole days from a start."""
-    touches = [
+    return side_by_side({"only": {"days": days, **more}}, [model])["only"][model.name]
+
+
+def side_by_side(paths, models):
+    """Credits of paths that do not touch each other, under each model: {name: {model: credits in the order of touches}}."""
+    touches = [touch for key, path in enumerate(paths.values()) for touch in _touches(key, **path)]
+    found = share(touches, [_path(key, **path) for key, path in enumerate(paths.values())], models)
+    return {
+        name: {model.name: [found[key, number][model.name] for number in range(len(path["days"]))] for model in models}
+        for key, (name, path) in enumerate(paths.items())
+    }
+
+
+def _touches(key, *, days, roles=None, channels="abcdefghij", **_of_the_path):
+    return [
         {
-            "path_key": 1,
+            "path_key": key,
             "touch_key": number,
-            "channel": (channels or "abcdefghij")[number],
+            "channel": channels[number],
             "occurred_s": int(day * DAY),
             "role": (roles or {}).get(number),
         }
         for number, day in enumerate(days)
     ]
+
+
+def _path(key, *, value=1000, lead=None, opportunity=None, close=100, **_of_the_touches):
     moments = {"lead_created_s": lead, "opportunity_created_s": opportunity, "close_s": close}
-    path = {"path_key": 1, "value_minor": value, **{k: None if v is None else int(v * DAY) for k, v in moments.items()}}
-    found = share(touches, [path], [model])
-    return [found[1, number][model.name] for number in range(len(days))]
+    return {"path_key": key, "value_minor": value, **{k: None if v is None else int(v * DAY) for k, v in moments.items()}}

@@ -4,7 +4,7 @@ import random
 
 import narwhals as nw
 import pytest
-from crediting import DAY, one_path, share
+from crediting import DAY, one_path, share, side_by_side
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,16 +75,29 @@ CASES = {
 SALESFORCE = {"salesforce_first": "first", "salesforce_last": "last", "salesforce_even": "linear"}
 
 
+@pytest.fixture(scope="module")
+def worked_out():
+    """Touches of a path -> its credits under each preset of the cases."""
+    paths = {n: {"days": SEVEN[:n], "value": 100_000, "lead": 2.5, "opportunity": 4.5} for n in (1, 2, 3, 7)}
+    return side_by_side(paths, [PRESETS[name] for name in CASES])
+
+
+@pytest.fixture(scope="module")
+def of_salesforce():
+    """Touches of a path -> its credits under each of Salesforce's models."""
+    paths = {n: {"days": SEVEN[:n], "value": 100_000} for n in (1, 2, 3, 7)}
+    return side_by_side(paths, [PRESETS[name] for name in SALESFORCE])
+
+
 @pytest.mark.parametrize(("name", "touches"), [(name, n) for name, cases in CASES.items() for n in cases])
-def test_presets_as_worked_out_by_hand(name, touches):
-    found = one_path(PRESETS[name], SEVEN[:touches], value=100_000, lead=2.5, opportunity=4.5)
-    assert found == CASES[name][touches]
+def test_presets_as_worked_out_by_hand(worked_out, name, touches):
+    assert worked_out[touches][name] == CASES[name][touches]
 
 
 @pytest.mark.parametrize("touches", [1, 2, 3, 7])
 @pytest.mark.parametrize(("name", "same"), SALESFORCE.items())
-def test_salesforce_models_are_plain_ones(name, same, touches):
-    assert one_path(PRESETS[name], SEVEN[:touches], value=100_000) == CASES[same][touches]
+def test_salesforce_models_are_plain_ones(of_salesforce, name, same, touches):
+    assert of_salesforce[touches][name] == CASES[same][touches]
 
 
 @pytest.mark.parametrize(
@@ -152,11 +165,25 @@ EDGES = {
 }
 
 
+@pytest.fixture(scope="module")
+def at_the_edges():
+    """Moments of a path -> its credits under each preset of the edges."""
+    paths = {
+        (lead, opportunity, close): {
+            "days": [0, 1, 2],
+            "value": 100_000,
+            "lead": lead,
+            "opportunity": opportunity,
+            "close": close,
+        }
+        for lead, opportunity, close in {edge for cases in EDGES.values() for edge in cases}
+    }
+    return side_by_side(paths, [PRESETS[name] for name in EDGES])
+
+
 @pytest.mark.parametrize(("name", "edge"), [(name, edge) for name, cases in EDGES.items() for edge in cases])
-def test_presets_at_the_edges_as_worked_out_by_hand(name, edge):
-    lead, opportunity, close = edge
-    found = one_path(PRESETS[name], [0, 1, 2], value=100_000, lead=lead, opportunity=opportunity, close=close)
-    assert found == EDGES[name][edge]
+def test_presets_at_the_edges_as_worked_out_by_hand(at_the_edges, name, edge):
+    assert at_the_edges[edge][name] == EDGES[name][edge]
 
 
 def test_every_preset_with_an_anchor_that_can_miss_is_worked_out_without_it():
@@ -164,23 +191,29 @@ def test_every_preset_with_an_anchor_that_can_miss_is_worked_out_without_it():
     assert {name for name, model in PRESETS.items() if can_miss & set(model.anchors)} <= set(EDGES)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("u_hubspot", [40_000, 20_000, 40_000]),
-        ("u_marketo", [50_000, 0, 50_000]),
-        ("u_adobe", [40_000, 20_000, 40_000]),
-        ("w", [30_000, 10_000, 60_000]),
-        ("full_path", [22_500, 10_000, 67_500]),
-        ("j_adobe", [20_000, 20_000, 60_000]),
-        ("inverse_j_adobe", [60_000, 20_000, 20_000]),
-        ("linear", [33_333, 33_333, 33_334]),
-        ("time_decay", [33_333, 33_333, 33_334]),
-    ],
-)
-def test_touches_of_one_second_in_which_everything_was_created(name, expected):
-    # Lead and opportunity came in that very second, too: the last touch up to then is the last of all.
-    assert one_path(PRESETS[name], [3, 3, 3], value=100_000, lead=3, opportunity=3) == expected
+# Lead and opportunity came in the very second of all three touches, too: the last touch up to then is the last of all.
+ONE_SECOND = {
+    "u_hubspot": [40_000, 20_000, 40_000],
+    "u_marketo": [50_000, 0, 50_000],
+    "u_adobe": [40_000, 20_000, 40_000],
+    "w": [30_000, 10_000, 60_000],
+    "full_path": [22_500, 10_000, 67_500],
+    "j_adobe": [20_000, 20_000, 60_000],
+    "inverse_j_adobe": [60_000, 20_000, 20_000],
+    "linear": [33_333, 33_333, 33_334],
+    "time_decay": [33_333, 33_333, 33_334],
+}
+
+
+@pytest.fixture(scope="module")
+def in_one_second():
+    path = {"days": [3, 3, 3], "value": 100_000, "lead": 3, "opportunity": 3}
+    return side_by_side({"all": path}, [PRESETS[name] for name in ONE_SECOND])["all"]
+
+
+@pytest.mark.parametrize("name", ONE_SECOND)
+def test_touches_of_one_second_in_which_everything_was_created(in_one_second, name):
+    assert in_one_second[name] == ONE_SECOND[name]
 
 
 def test_a_missing_anchor_leaves_its_share_to_the_rest_in_proportion():
