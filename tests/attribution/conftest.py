@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
+from functools import partial
+
 import pytest
 from earning import AS_OF
 
@@ -13,19 +16,8 @@ from crmbridge.testing.worlds import world_of
 def opened(tmp_path, monkeypatch):
     """Open a bridge on a CRM in memory, and pull unless told not to; keywords are of `[attribution]`."""
     monkeypatch.delenv("CRMBRIDGE_SETTINGS", raising=False)
-    bridges = []
-
-    def open_bridge(crm, *, zone="UTC", folder="workspace", pull=True, **attribution):
-        workspace = {"folder": str(tmp_path / folder), "time_zone": zone}
-        settings = in_memory({"workspace": workspace, "attribution": attribution})
-        bridges.append(Bridge(settings, adapter=MemoryAdapter(MemoryOptions(crm=crm)), clock=lambda: AS_OF))
-        if pull:
-            bridges[-1].pull()
-        return bridges[-1]
-
-    yield open_bridge
-    for bridge in bridges:
-        bridge.close()
+    with ExitStack() as closing:
+        yield partial(_open, closing, tmp_path)
 
 
 @pytest.fixture
@@ -36,3 +28,24 @@ def firm(opened):
         return opened(MemoryCrm(world_of(records)), **more)
 
     return open_firm
+
+
+@pytest.fixture(scope="module")
+def lasting_firm(tmp_path_factory):
+    """A bridge on records by hand, for all tests of a module, that only look at it."""
+    with ExitStack() as closing, pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CRMBRIDGE_SETTINGS", raising=False)
+
+        def open_firm(*records, **more):
+            return _open(closing, tmp_path_factory.mktemp("firm"), MemoryCrm(world_of(records)), **more)
+
+        yield open_firm
+
+
+def _open(closing, parent, crm, *, zone="UTC", folder="workspace", pull=True, **attribution):
+    workspace = {"folder": str(parent / folder), "time_zone": zone}
+    settings = in_memory({"workspace": workspace, "attribution": attribution})
+    bridge = closing.enter_context(Bridge(settings, adapter=MemoryAdapter(MemoryOptions(crm=crm)), clock=lambda: AS_OF))
+    if pull:
+        bridge.pull()
+    return bridge

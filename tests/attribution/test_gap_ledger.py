@@ -51,32 +51,32 @@ TOUCHES = {
 }
 
 
-@pytest.fixture
-def one_of_each(firm):
+@pytest.fixture(scope="module")
+def one_of_each(lasting_firm):
+    """What a firm earns that has every residual once."""
     names = list(STEPS)
     with_role = names[names.index("no_touch") :]
-    return firm(
+    bridge = lasting_firm(
         *(ACCOUNT, FAIR, *(person(f"C-{name}") for name in names)),
         *(won(name, **fields) for name, fields in STEPS.items()),
         *(role(name, f"C-{name}") for name in with_role),
         *(touch(f"C-{name}", **fields) for name, fields in TOUCHES.items()),
     )
+    return bridge.attribute(currency="EUR")
 
 
 def test_each_residual_is_reached_in_the_documented_order(one_of_each):
-    found = one_of_each.attribute(currency="EUR")
-    behind = {row["opportunity_id"]: row["residual"] for row in found.gaps.to_pylist()}
+    behind = {row["opportunity_id"]: row["residual"] for row in one_of_each.gaps.to_pylist()}
     assert behind == {name: name for name in STEPS if name != "attributed"}
-    assert residuals(found) == dict.fromkeys(STEPS, 1)
+    assert residuals(one_of_each) == dict.fromkeys(STEPS, 1)
     tried = [one.name for one in RESIDUALS if one.name != "only_in_future"]
     assert tried == list(STEPS)
 
 
 def test_unknown_amounts_are_counted_and_not_summed(one_of_each):
-    found = one_of_each.attribute(currency="EUR")
-    (unknown,) = rows_of(found.ledger, residual="missing_amount")
+    (unknown,) = rows_of(one_of_each.ledger, residual="missing_amount")
     assert (unknown["opportunities"], unknown["unknown_amounts"], unknown["amount"]) == (1, 1, 0)
-    assert sum(row["unknown_amounts"] for row in found.ledger.to_pylist()) == 1
+    assert sum(row["unknown_amounts"] for row in one_of_each.ledger.to_pylist()) == 1
 
 
 def test_every_residual_says_what_it_means_and_what_would_close_it():

@@ -1,6 +1,7 @@
 """Whose touches count, from when to when, and that nobody is counted twice."""
 
 import random
+from collections import Counter
 from decimal import Decimal
 
 import pytest
@@ -53,21 +54,39 @@ def test_only_a_last_change_is_no_date(firm):
     assert residuals(bridge.attribute()) == {"undated_touch": 1}
 
 
-@pytest.mark.parametrize(
-    ("zone", "second", "counts"),
-    [
-        ("UTC", "2026-05-31 23:59:59", True),
-        ("UTC", "2026-06-01 00:00:00", False),
-        # Kiritimati is fourteen hours ahead, Pago Pago eleven behind: the close day ends there and then.
-        ("Pacific/Kiritimati", "2026-05-31 09:59:59", True),
-        ("Pacific/Kiritimati", "2026-05-31 10:00:00", False),
-        ("Pacific/Pago_Pago", "2026-06-01 10:59:59", True),
-        ("Pacific/Pago_Pago", "2026-06-01 11:00:00", False),
-    ],
-)
-def test_nothing_after_the_close_day_counts_in_the_time_zone_of_the_organisation(firm, zone, second, counts):
-    bridge = firm(ACCOUNT, FAIR, person("C"), won("O"), role("O", "C"), touch("C", second), zone=zone)
-    assert residuals(bridge.attribute()) == {"attributed" if counts else "only_after_close": 1}
+SECONDS = [
+    ("UTC", "2026-05-31 23:59:59", True),
+    ("UTC", "2026-06-01 00:00:00", False),
+    # Kiritimati is fourteen hours ahead, Pago Pago eleven behind: the close day ends there and then.
+    ("Pacific/Kiritimati", "2026-05-31 09:59:59", True),
+    ("Pacific/Kiritimati", "2026-05-31 10:00:00", False),
+    ("Pacific/Pago_Pago", "2026-06-01 10:59:59", True),
+    ("Pacific/Pago_Pago", "2026-06-01 11:00:00", False),
+]
+
+
+@pytest.fixture(scope="module")
+def at_the_close(lasting_firm):
+    """(zone, second) -> what became of the opportunity whose one touch was in that second."""
+    told = {}
+    for zone in sorted({zone for zone, _, _ in SECONDS}):
+        seconds = [second for where, second, _ in SECONDS if where == zone]
+        people = {second: f"C{number}" for number, second in enumerate(seconds)}
+        bridge = lasting_firm(
+            *(ACCOUNT, FAIR, *(person(who) for who in people.values())),
+            *(won(f"O-{who}", record_type=second) for second, who in people.items()),
+            *(role(f"O-{who}", who) for who in people.values()),
+            *(touch(who, second) for second, who in people.items()),
+            zone=zone,
+        )
+        for row in bridge.attribute().ledger.to_pylist():
+            told.setdefault((zone, row["record_type"]), Counter())[row["residual"]] += row["opportunities"]
+    return told
+
+
+@pytest.mark.parametrize(("zone", "second", "counts"), SECONDS)
+def test_nothing_after_the_close_day_counts_in_the_time_zone_of_the_organisation(at_the_close, zone, second, counts):
+    assert at_the_close[zone, second] == {"attributed" if counts else "only_after_close": 1}
 
 
 def test_nothing_after_the_close_of_a_lost_one_counts_either(firm):

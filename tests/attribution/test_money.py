@@ -51,31 +51,41 @@ def test_minor_units_are_those_of_the_currency(currency, digits):
     assert minor_digits(currency) == digits
 
 
-@pytest.mark.parametrize(
-    ("amount", "currency", "shares"),
-    [
-        ("10", "EUR", ["3.33", "3.33", "3.34"]),
-        ("10", "JPY", ["3", "3", "4"]),
-        ("10", "KWD", ["3.333", "3.333", "3.334"]),
-        # Finer than the minor unit: shared in units of what it is written in, so that nothing is lost.
-        ("0.0002", "EUR", ["0.0000", "0.0001", "0.0001"]),
-        ("-10", "EUR", ["-3.33", "-3.33", "-3.34"]),
-        ("0", "EUR", ["0", "0", "0"]),
-        ("10", None, ["3.33", "3.33", "3.34"]),
-    ],
-)
-def test_shares_are_whole_minor_units(firm, amount, currency, shares):
-    people = ["C1", "C2", "C3"]
-    days = dict(zip(people, ("2026-03-01", "2026-03-02", "2026-03-03"), strict=True))
-    bridge = firm(
-        *(ACCOUNT, won("O", amount, currency), *(person(who) for who in people), *(role("O", who) for who in people)),
-        *(campaign(f"at-{who}", currency=None) for who in people),
-        *(touch(who, days[who], f"at-{who}") for who in people),
+SHARES = [
+    ("10", "EUR", ["3.33", "3.33", "3.34"]),
+    ("10", "JPY", ["3", "3", "4"]),
+    ("10", "KWD", ["3.333", "3.333", "3.334"]),
+    # Finer than the minor unit: shared in units of what it is written in, so that nothing is lost.
+    ("0.0002", "EUR", ["0.0000", "0.0001", "0.0001"]),
+    ("-10", "EUR", ["-3.33", "-3.33", "-3.34"]),
+    ("0", "EUR", ["0", "0", "0"]),
+    ("10", None, ["3.33", "3.33", "3.34"]),
+]
+DAYS = ("2026-03-01", "2026-03-02", "2026-03-03")
+
+
+@pytest.fixture(scope="module")
+def shared_out(lasting_firm):
+    """What a firm earns in which each case is an opportunity with three people of its own, told by its record type."""
+    people = {case: [f"C{case}-{number}" for number in range(3)] for case in range(len(SHARES))}
+    bridge = lasting_firm(
+        *(ACCOUNT, *(person(who) for three in people.values() for who in three)),
+        *(won(f"O{case}", *given, record_type=str(case)) for case, (*given, _) in enumerate(SHARES)),
+        *(role(f"O{case}", who) for case, three in people.items() for who in three),
+        *(campaign(f"at-{who}", currency=None) for three in people.values() for who in three),
+        *(touch(who, day, f"at-{who}") for three in people.values() for who, day in zip(three, DAYS, strict=True)),
     )
-    found = bridge.attribute()
-    given = {row["campaign_id"]: row["credit"] for row in rows_of(found.credits, model="linear")}
-    assert [given[f"at-{who}"] for who in people] == [Decimal(credit) for credit in shares]
-    assert [row["amount"] for row in rows_of(found.ledger, residual="attributed")] == [Decimal(amount)]
+    return bridge.attribute()
+
+
+@pytest.mark.parametrize(
+    ("case", "amount", "shares"), [(case, amount, shares) for case, (amount, _, shares) in enumerate(SHARES)]
+)
+def test_shares_are_whole_minor_units(shared_out, case, amount, shares):
+    given = {row["campaign_id"]: row["credit"] for row in rows_of(shared_out.credits, model="linear")}
+    assert [given[f"at-C{case}-{number}"] for number in range(3)] == [Decimal(credit) for credit in shares]
+    attributed = rows_of(shared_out.ledger, residual="attributed", record_type=str(case))
+    assert [row["amount"] for row in attributed] == [Decimal(amount)]
 
 
 AMOUNTS = st.one_of(st.none(), st.integers(-(10**9), 10**9).map(lambda whole: Decimal(whole).scaleb(-4)))

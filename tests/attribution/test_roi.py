@@ -49,10 +49,25 @@ def test_pipeline_stands_beside_what_was_won(firm):
     assert (row["won_credit"], row["open_credit"], row["roi"], row["opportunities"], row["won"]) == (600, 40, 5, 2, 1)
 
 
-@pytest.mark.parametrize(("cost", "roi"), [(None, None), ("0", None), ("-5", None), ("100", 5)])
-def test_without_a_cost_roi_is_undefined(firm, cost, roi):
-    bridge = firm(*PEOPLE, won("O", "600"), touch("C"), campaign("fair", cost, budgeted_cost=Decimal(7)))
-    row = roi_of(bridge.attribute(), "fair")
+COSTS = {"unknown": (None, None), "nothing": ("0", None), "less": ("-5", None), "something": ("100", 5)}
+
+
+@pytest.fixture(scope="module")
+def costing(lasting_firm):
+    """What a firm earns in which each cost is that of a campaign with an opportunity of its own."""
+    bridge = lasting_firm(
+        *(ACCOUNT, *(person(f"C-{name}") for name in COSTS)),
+        *(won(f"O-{name}", "600") for name in COSTS),
+        *(role(f"O-{name}", f"C-{name}") for name in COSTS),
+        *(touch(f"C-{name}", campaign=name) for name in COSTS),
+        *(campaign(name, cost, budgeted_cost=Decimal(7)) for name, (cost, _) in COSTS.items()),
+    )
+    return bridge.attribute()
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_without_a_cost_roi_is_undefined(costing, name):
+    row, (_, roi) = roi_of(costing, name), COSTS[name]
     assert (row["roi"], row["subtree_roi"], row["won_credit"]) == (roi, roi, 600)
 
 
