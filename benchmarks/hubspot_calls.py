@@ -132,7 +132,7 @@ def least_touches(store: Store, slice_days: int, today: date) -> tuple[int, int,
             told = store.responses[guid, report]
             asking += pages(len({contact for _, contact in told}))
             for day, contact in sorted(told):
-                days.setdefault(contact, day)
+                days[contact] = min(day, days.get(contact, day))
         first = min(campaign["createdAt"][:10], campaign["properties"].get("hs_start_date") or "9999-12-31")
         number = Counter((date.fromisoformat(day) - date.fromisoformat(first)).days // slice_days for day in days.values())
         present = (today - date.fromisoformat(first)).days // slice_days

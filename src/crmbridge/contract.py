@@ -1,7 +1,7 @@
 """What the author of an adapter implements, and all that crmbridge will ever ask of it.
 
 An adapter is a class, registered under the entry point group `crmbridge.adapters`, with three class attributes and eight methods
-(see `Adapter`); two more members are optional (`BuildsOnEarlier`). `crmbridge.testing.AdapterConformance` tests every sentence
+(see `Adapter`); two more are optional (`BuildsOnEarlier`). `crmbridge.testing.AdapterConformance` tests every sentence
 below.
 
 Reading
@@ -43,8 +43,9 @@ Settling
 
 Building on what is known (optional)
     Where the CRM does not tell everything that changed, an adapter may compare what is there now with the snapshot before. It
-    then has the two members of `BuildsOnEarlier` as well. A pull calls `build_on` before it reads anything, and once more with
-    None when it is over, however it ends; what `capabilities` says of changes may depend on it.
+    then has the two methods of `BuildsOnEarlier` as well. A pull calls `build_on` before it reads anything, and once more with
+    None when it is over, however it ends; what `capabilities` says of changes may depend on it. Where anything is due to be read
+    in full again, such an adapter is given None, and everything is.
 
 Threads and clocks
     One thread calls an adapter. `close` may be called twice. An adapter never logs names, addresses, tokens or response bodies,
@@ -226,14 +227,19 @@ class EarlierRecords(Protocol):
     def columns(self, entity: Entity, *names: str) -> pa.Table:
         """Some columns of all records of an entity, as `read` gave them; no rows where it was never read."""
 
+    def tell_gone(self, ids: Iterable[str]) -> None:
+        """Say, while an entity is read by its changes, that these records of it turned out to be gone."""
+
 
 @runtime_checkable
 class BuildsOnEarlier(Protocol):
     """What an adapter has besides, that reads with fewer calls where it knows what was there (module docstring)."""
 
-    @property
     def identity(self) -> str | None:
-        """Which CRM this is, by its own word, such as the number of a portal: another's snapshot is not built on. May connect."""
+        """Tell which CRM this is, by its own word, and what of it all records hang on, such as the names of stages; may connect.
+
+        A snapshot is built on only where it is the same; never where it is None.
+        """
 
     def build_on(self, earlier: EarlierRecords | None) -> None:
         """Take the snapshot before, or None where everything is to be read anew."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from crmbridge.adapters.hubspot import HubSpotAdapter, HubSpotOptions
 from crmbridge.model import Entity
 from crmbridge.testing.sandbox.hubspot import ids
@@ -11,6 +13,7 @@ QUICK = {"settle_wait_s": 0, "time_zone": "UTC"}
 PLAIN = ("HUBSPOT_DEFINED", 3)
 
 
+@cache
 def crm_id(entity, text):
     return ids.guid(text) if entity is Entity.CAMPAIGN else ids.number(text)
 

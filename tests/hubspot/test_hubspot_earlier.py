@@ -87,7 +87,8 @@ def test_a_merge_that_the_index_does_not_show_yet_takes_nothing_from_the_survivo
     with closing(open_adapter(portal)) as adapter:
         adapter.build_on(kept)
         assert list(adapter.read(Entity.CONTACT, since=TONIGHT)) == []
-        assert list(adapter.read_deleted(Entity.ACCOUNT_CONTACT_RELATION, since=TONIGHT)) == []
+        assert kept.gone == {"21"}
+        assert [one.id for one in adapter.read_deleted(Entity.ACCOUNT_CONTACT_RELATION, since=TONIGHT)] == ["10:21"]
 
 
 def test_a_deal_that_lives_on_in_another_is_gone(portal):

@@ -138,6 +138,16 @@ class Earlier:
             # Of its own, for the pull is in the midst of what it does.
             return self.connection.cursor().execute(f"SELECT {asked} FROM earlier.crm.{entity}").to_arrow_table()
 
+    def is_due(self, full_before: datetime) -> bool:
+        """Whether anything was last read in full before a moment."""
+        return any(mark.full_at <= full_before for mark in self.marks.values())
+
+    def tell_gone(self, ids: Iterable[str]) -> None:
+        """Add to `temp.gone`, while an entity is read by its changes."""
+        self.connection.register("incoming_gone", pa.table({"id": pa.array(ids, pa.string())}))
+        self.connection.execute("INSERT INTO temp.gone FROM incoming_gone")
+        self.connection.unregister("incoming_gone")
+
     def weigh(self, entity: Entity) -> tuple[int, int]:
         """Set what changed (in the new table) and what went (`temp.gone`) against the earlier records.
 
@@ -173,9 +183,7 @@ class Earlier:
         self.connection.execute("CREATE OR REPLACE TEMP TABLE gone (id TEXT)")
         ids = (deletion.id for deletion in deletions)
         while chunk := list(islice(ids, _IDS_PER_INSERT)):
-            self.connection.register("incoming", pa.table({"id": pa.array(chunk, pa.string())}))
-            self.connection.execute("INSERT INTO temp.gone FROM incoming")
-            self.connection.unregister("incoming")
+            self.tell_gone(chunk)
 
     def close(self) -> None:
         """Let go of the file."""

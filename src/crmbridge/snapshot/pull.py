@@ -174,8 +174,9 @@ def pull(
                 create_crm_tables(connection)
                 connection.execute(f"SET disabled_compression_methods = '{_SLOW_COMPRESSION}'")
             earlier = find_earlier(connection, previous, source=source, as_of=as_of)
-            loading = _Loading(connection, adapter, path, as_of, earlier, as_of - timedelta(days=full_after_days), notify)
-            with _built_on(adapter, earlier):
+            full_before = as_of - timedelta(days=full_after_days)
+            loading = _Loading(connection, adapter, path, as_of, earlier, full_before, notify)
+            with _built_on(adapter, earlier, full_before):
                 loaded = {entity: loading.load(entity) for entity in Entity if entity in entities}
             duplicates = [one.duplicates for one in loaded.values() if one.duplicates]
             with storage_errors(path):
@@ -217,17 +218,19 @@ def _identified(adapter: Adapter, source_id: str) -> str:
     """Add to the source what the CRM calls itself, where the adapter tells: settings may stay while the login leads elsewhere."""
     if not isinstance(adapter, BuildsOnEarlier):
         return source_id
-    return hashlib.sha256(json.dumps([source_id, adapter.identity]).encode()).hexdigest()
+    identity = adapter.identity()
+    # A CRM without a name of its own is another one every time.
+    return hashlib.sha256(json.dumps([source_id, identity or uuid.uuid4().hex]).encode()).hexdigest()
 
 
 @contextmanager
-def _built_on(adapter: Adapter, earlier: Earlier | WhyFull) -> Iterator[None]:
-    """Let the adapter see the earlier snapshot while it is read, where it wants to."""
+def _built_on(adapter: Adapter, earlier: Earlier | WhyFull, full_before: datetime) -> Iterator[None]:
+    """Let the adapter see the earlier snapshot while it is read, where it wants to; nothing of it where anything is due."""
     if not isinstance(adapter, BuildsOnEarlier):
         yield
         return
-    adapter.build_on(earlier if isinstance(earlier, Earlier) else None)
     try:
+        adapter.build_on(earlier if isinstance(earlier, Earlier) and not earlier.is_due(full_before) else None)
         yield
     finally:
         adapter.build_on(None)

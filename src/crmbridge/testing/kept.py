@@ -11,11 +11,16 @@ from crmbridge.model import Entity, arrow_schema
 
 
 class KeptRecords:
-    """Some entities as they were read; implements `crmbridge.contract.EarlierRecords`."""
+    """Some entities as they were read; implements `crmbridge.contract.EarlierRecords`.
+
+    Attributes:
+        gone: the ids that an adapter told were gone.
+    """
 
     def __init__(self) -> None:
         self._tables: dict[Entity, pa.Table] = {}
         self._began = datetime.now(UTC)
+        self.gone: set[str] = set()
 
     def keep(self, entity: Entity, batches: Iterable[pa.RecordBatch]) -> None:
         """Keep all records of an entity, as `read` gave them."""
@@ -28,3 +33,7 @@ class KeptRecords:
     def columns(self, entity: Entity, *names: str) -> pa.Table:
         """Some columns of all records of an entity; no rows for what was not kept."""
         return self._tables.get(entity, arrow_schema(entity).empty_table()).select(names)
+
+    def tell_gone(self, ids: Iterable[str]) -> None:
+        """Note what is gone."""
+        self.gone |= set(ids)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from crmbridge.adapters.hubspot.associations import Roles
 from crmbridge.adapters.hubspot.connection import Connection
 from crmbridge.adapters.hubspot.health import examine
-from crmbridge.adapters.hubspot.kinds import DEALS, LEADS
+from crmbridge.adapters.hubspot.kinds import DEALS, KINDS, LEADS
 from crmbridge.adapters.hubspot.options import HubSpotOptions
 from crmbridge.adapters.hubspot.owners import owners
 from crmbridge.adapters.hubspot.portal import Portal
@@ -78,10 +81,17 @@ class HubSpotAdapter:
             can_write=not self._options.read_only,
         )
 
-    @property
     def identity(self) -> str | None:
-        """The portal's number; None where HubSpot does not say."""
-        return self._portal.id
+        """Tell the portal's number from others, with what all records hang on; None where HubSpot does not say.
+
+        That is: what may be read, the stages, the time zone in which days are counted, and how exactly touches are dated.
+        """
+        if self._portal.id is None:
+            return None
+        kinds = [name for name in (*KINDS, "owners", "campaigns") if self._portal.has(name)]
+        stages = {number: astuple(stage) for number, stage in self._portal.stages.items()}
+        told = [self._portal.id, kinds, stages, self._portal.time_zone, self._options.touch_slice_days]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def build_on(self, earlier: EarlierRecords | None) -> None:
         """Take the snapshot before: then links are compared with it, and not all records are read for them."""
@@ -132,14 +142,13 @@ class HubSpotAdapter:
         if entity in _OF_LINKS:
             yield from (Deletion(id=one) for one in self._reader.unlinked(entity))
             return
-        if entity is Entity.OPPORTUNITY:
-            yield from (Deletion(id=gone, merged_into_id=into) for gone, into in self._reader.merged_away(DEALS, since))
         for kind in OF_KIND.get(entity, ()):
             if not self._portal.has(kind.name):
                 continue
-            for found in self._reader.archived(kind, since):
-                stamp = found.get("archivedAt")
-                yield Deletion(id=f"{kind.prefix}{found['id']}", deleted_at=datetime.fromisoformat(stamp) if stamp else None)
+            if kind.merges and not kind.keeps_merged:
+                yield from (Deletion(id=gone, merged_into_id=into) for gone, into in self._reader.merged_away(kind, since))
+            for number, stamp in self._reader.archived(kind, since):
+                yield Deletion(id=f"{kind.prefix}{number}", deleted_at=stamp)
 
     def read_roles(self, opportunity_ids: Sequence[str]) -> Iterator[ContactRole]:
         """Give the roles of these deals as they are now; unknown ids give nothing."""

@@ -41,6 +41,10 @@ class Linked(NamedTuple):
         # A value is found where it stands first, and that is a record's first link.
         return self.others.take(pc.index_in(pa.array(range(records), self.rows.type), value_set=self.rows))
 
+    def the_primary(self, records: int) -> pa.Array:
+        """Of each record the primary one that it is linked to; null for none."""
+        return self.filter(self.is_primary).the_one(records)
+
     def filter(self, mask: pa.Array) -> Linked:
         """Some of them."""
         return Linked(*(column.filter(mask) for column in self))

@@ -6,7 +6,7 @@ and records a hundred, so a night compares all links, and reads the records of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 _TEXT = pa.string()
 _ONES: dict[Entity, dict[str, str]] = {
+    Entity.CONTACT: {"companies": "account_id"},
     Entity.OPPORTUNITY: {"companies": "account_id"},
     Entity.LEAD: {"contacts": "converted_contact_id", "deals": "converted_opportunity_id"},
     Entity.ACTIVITY: {"deals": "opportunity_id", "companies": "account_id"},
 }
 """The one link of a kind that a record tells of itself."""
+_PRIMARY_ONLY = frozenset({Entity.CONTACT})
+"""Records whose one link is their primary one, and none that merely comes first."""
 
 
 class Many(NamedTuple):
@@ -62,6 +65,7 @@ class Held:
     """Some records of one kind, with their links as the snapshot before has them.
 
     Attributes:
+        kind: of the records.
         many: what links are made into, where they are.
         ids: of the records, as HubSpot numbers them.
         ones: by kind the one link of each record, null for none.
@@ -70,6 +74,7 @@ class Held:
         but: of each record the link that is not among those.
     """
 
+    kind: Kind
     many: Many | None
     ids: pa.Array
     ones: Mapping[str, pa.Array]
@@ -83,6 +88,7 @@ class Held:
         for begin, end in pairwise([0, *ends]):
             links = slice(_below(self.rows, begin), _below(self.rows, end))
             yield Held(
+                self.kind,
                 self.many,
                 self.ids[begin:end],
                 {kind: column[begin:end] for kind, column in self.ones.items()},
@@ -99,7 +105,8 @@ class Held:
         """
         differs = pc.is_null(self.ids)
         for kind, held in self.ones.items():
-            one = now[kind].the_one(len(self.ids))
+            linked = now[kind]
+            one = (linked.the_primary if self.kind.entity in _PRIMARY_ONLY else linked.the_one)(len(self.ids))
             differs = pc.or_(differs, pc.not_equal(pc.fill_null(one, ""), pc.fill_null(held, "")))
         others = self._others(now) if self.many else pa.array([], self.rows.type)
         return self.ids.filter(pc.or_(differs, pc.is_in(_numbers(self.ids), value_set=others)))
@@ -118,17 +125,20 @@ class Held:
         return pa.concat_arrays([came.cast(self.rows.type), went])
 
 
-def held(earlier: EarlierRecords, kind: Kind, known: pa.Array) -> Held:
+def held(earlier: EarlierRecords, kind: Kind, kinds: Collection[str], known: pa.Array) -> Held:
     """What a snapshot holds of a kind of records, but for those of which more is known already.
 
     Args:
         earlier: the snapshot.
         kind: of records.
+        kinds: whose links can be read.
         known: ids as HubSpot numbers them.
     """
-    ones, many = _ONES.get(kind.entity, {}), MADE_OF_LINKS.get(kind.entity)
+    ones = {to_kind: column for to_kind, column in _ONES.get(kind.entity, {}).items() if to_kind in kinds}
+    many = MADE_OF_LINKS.get(kind.entity)
+    many = many if many is not None and many.kind in kinds else None
     but = many.but if many is not None else None
-    merged = "merged_into_id" if kind.merges else None
+    merged = "merged_into_id" if kind.keeps_merged else None
     columns = dict.fromkeys(name for name in (*ones.values(), but, merged) if name is not None)
     records = earlier.columns(kind.entity, "id", *columns)
     records = records.filter(pc.starts_with(records["id"], kind.prefix))
@@ -140,6 +150,7 @@ def held(earlier: EarlierRecords, kind: Kind, known: pa.Array) -> Held:
     texts = {name: joined(records[name].chunks) for name in ("id", *columns)}
     rows, links = _links(earlier, many, texts["id"]) if many is not None else (pa.array([], pa.int32()), pa.array([], _TEXT))
     return Held(
+        kind,
         many,
         joined(numbers.filter(stay).chunks),
         {to_kind: texts[name] for to_kind, name in ones.items()},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crmbridge.model import Entity
+from crmbridge.model import Entity, arrow_schema
 
 if TYPE_CHECKING:
     from crmbridge.adapters.hubspot.bunch import Bunch
@@ -66,7 +66,7 @@ class Kind:
         stamp: the property of its latest change.
         links: kinds whose links are asked for.
         extra: properties that are needed besides those of the columns.
-        merges: whether ids that live on in other records are records as well, which say so.
+        merges: whether one may be merged into another.
     """
 
     name: str
@@ -82,6 +82,11 @@ class Kind:
     def prefix(self) -> str:
         """What stands before a record's number: activities are numbered within their kind only."""
         return f"{self.constants['kind']}:" if self.entity is Entity.ACTIVITY else ""
+
+    @property
+    def keeps_merged(self) -> bool:
+        """Whether what was merged away is still a record, which says where it lives on."""
+        return self.merges and "merged_into_id" in arrow_schema(self.entity).names
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -133,6 +138,7 @@ DEALS = _kind(
         "owner_id": "hubspot_owner_id",
     },
     links=("companies",),
+    merges=True,
     extra=("hs_is_closed", "hs_is_closed_won"),
 )
 _CONTACT_OF_LEAD = first_of(prop("hs_primary_contact_id"), linked("contacts"))

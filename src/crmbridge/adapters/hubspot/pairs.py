@@ -51,13 +51,13 @@ def pairs_of(results: Sequence[Mapping[str, Any]]) -> Pairs:
     Raises:
         DataError: something is not where HubSpot has it.
     """
-    # The number of a record comes as a number, or as text.
-    told = next((one["toObjectId"] for result in results for one in result["to"]), 0)
-    number = _TEXT if isinstance(told, str) else pa.int64()
-    linked = pa.list_(pa.struct([("toObjectId", number), ("associationTypes", _TYPES)]))
     try:
+        # The number of a record comes as a number, or as text.
+        told = next((one["toObjectId"] for result in results for one in result["to"]), 0)
+        number = _TEXT if isinstance(told, str) else pa.int64()
+        linked = pa.list_(pa.struct([("toObjectId", number), ("associationTypes", _TYPES)]))
         answer = pa.array(results, pa.struct([("from", pa.struct([("id", _TEXT)])), ("to", linked)]))
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (KeyError, pa.ArrowInvalid, pa.ArrowTypeError):
         raise DataError("HubSpot sent an association in another form than it describes") from None
     to = pc.struct_field(answer, ["to"])
     each = pc.list_flatten(to)

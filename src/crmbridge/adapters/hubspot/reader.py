@@ -37,9 +37,10 @@ OVERLAP = timedelta(minutes=10)
 """How far before `since` a search begins, besides the lag of the index."""
 
 _ROWS_PER_BATCH = 10_000
-_PRIMARY = type_keys(("HUBSPOT_DEFINED", 1), ("HUBSPOT_DEFINED", 5))
-"""Contact to primary company, deal to primary company."""
-_NOT_FOUND = "OBJECT_NOT_FOUND"
+_PRIMARY = type_keys(("HUBSPOT_DEFINED", 1), ("HUBSPOT_DEFINED", 5), ("HUBSPOT_DEFINED", 578))
+"""Contact to primary company, deal to primary company, lead to primary contact."""
+_NOT_THERE = frozenset({"OBJECT_NOT_FOUND", "VALIDATION_ERROR"})
+"""A record has no links, or is gone: the answer is whole all the same."""
 
 OF_KIND: dict[Entity, tuple[Kind, ...]] = {
     Entity.ACCOUNT: (COMPANIES,),
@@ -122,24 +123,24 @@ class Reader:
             raise DeletionsUnknown("HubSpot does not tell which links are gone")
         yield from aside.gone.to_pylist()
 
-    def archived(self, kind: Kind, since: datetime) -> Iterator[Found]:
-        """Give what was archived at or after a moment: id, archivedAt."""
-        query = {"limit": PAGE, "archived": True}
+    def archived(self, kind: Kind, since: datetime) -> Iterator[tuple[str, datetime | None]]:
+        """Give what was archived at or after a moment, and when; with each record those that lived on in it."""
+        query = {"limit": PAGE, "archived": True} | ({"properties": MERGED} if kind.merges else {})
         known = self._gone_ids.setdefault(kind.name, set())
         for page in self._connection.pages(self._connection.paths.objects(kind.name), query):
-            known |= {str(one["id"]) for one in page["results"]}
             for one in page["results"]:
-                stamp = one.get("archivedAt")
-                if stamp is None or datetime.fromisoformat(stamp) >= since:
-                    yield one
+                gone = [str(one["id"]), *_merged_into(one)]
+                known.update(gone)
+                stamp = datetime.fromisoformat(one["archivedAt"]) if one.get("archivedAt") else None
+                if stamp is None or stamp >= since:
+                    yield from ((number, stamp) for number in gone)
 
     def merged_away(self, kind: Kind, since: datetime) -> Iterator[tuple[str, str]]:
         """Give the ids that live on in another record, and that record's, of what changed at or after a moment."""
         filters = [self._stamped(kind, "GTE", since), {"propertyName": MERGED, "operator": "HAS_PROPERTY"}]
         known = self._gone_ids.setdefault(kind.name, set())
         for page in self._searched(kind, filters, [MERGED]):
-            told = ((str(one["id"]), (one["properties"].get(MERGED) or "").split(";")) for one in page)
-            found = [(gone, into) for into, merged in told for gone in merged if gone]
+            found = [(gone, str(one["id"])) for one in page for gone in _merged_into(one)]
             known |= {gone for gone, _ in found}
             yield from found
 
@@ -174,8 +175,9 @@ class Reader:
         if since is None:
             self._deal_ids = pc.unique(seen)
         elif self._earlier is not None:
-            deals = joined([*self._earlier.columns(Entity.OPPORTUNITY, "id")["id"].chunks, seen])
-            self._deal_ids = pc.unique(deals.filter(pc.invert(pc.is_in(deals, value_set=self._known_gone(DEALS)))))
+            before = self._earlier.columns(Entity.OPPORTUNITY, "id")["id"]
+            there = before.filter(pc.invert(pc.is_in(before, value_set=self._known_gone(DEALS))))
+            self._deal_ids = pc.unique(joined([*there.chunks, seen]))
 
     def _known_gone(self, kind: Kind) -> pa.Array:
         return pa.array(sorted(self._gone_ids.get(kind.name, ())), pa.string())
@@ -200,20 +202,25 @@ class Reader:
             last = records
             known.append(_ids(records))
         ids = _ids(last)
-        parts = held(earlier, kind, joined(known)).some(-len(ids) % LINKS_PER_CALL, _ROWS_PER_BATCH)
+        kinds = [name for name in kind.links if self._portal.has(name)]
+        parts = held(earlier, kind, kinds, joined(known)).some(-len(ids) % LINKS_PER_CALL, _ROWS_PER_BATCH)
         for some in parts:
             found = {to_kind: self._linked(kind.name, to_kind, joined([ids, some.ids])) for to_kind in kind.links}
             if last:
                 yield bunch(last, self._told(kind), kind.links, partial(_look_up, found), tell_links=False)
             last, ids = [], ids.slice(0, 0)
-            differing = some.differing({to_kind: linked(links, some.ids) for to_kind, links in found.items()})
-            for records in _gathered(self._named(kind, differing.to_pylist())):
+            differing = some.differing({to_kind: linked(links, some.ids) for to_kind, links in found.items()}).to_pylist()
+            vanished = set(differing)
+            for records in _gathered(self._named(kind, differing)):
+                vanished -= {str(one["id"]) for one in records}
                 yield bunch(records, self._told(kind), kind.links, partial(_look_up, found), tell_links=False)
+            self._gone_ids.setdefault(kind.name, set()).update(vanished)
+            earlier.tell_gone(f"{kind.prefix}{one}" for one in vanished)
 
     def _listed(self, kind: Kind) -> Iterator[Sequence[Found]]:
         query: dict[str, object] = {"limit": PAGE, "archived": False, "properties": ",".join(self._asked(kind))}
-        if kind.links:
-            query["associations"] = ",".join(kind.links)
+        if links := [name for name in kind.links if self._portal.has(name)]:
+            query["associations"] = ",".join(links)
         for page in self._connection.pages(self._connection.paths.objects(kind.name), query):
             yield page["results"]
 
@@ -278,6 +285,8 @@ class Reader:
 
     def _linked(self, from_kind: str, to_kind: str, ids: pa.Array) -> pa.Table:
         """The links of records in batches, following pages where one record has more than an answer holds."""
+        if not self._portal.has(to_kind):
+            return LINKS.empty_table()
         path = self._connection.paths.associations(from_kind, to_kind, "batch/read")
         links: list[pa.Table] = []
         waiting: list[dict[str, str]] = [{"id": one} for one in ids.to_pylist()]
@@ -293,6 +302,11 @@ class Reader:
                 if "paging" in result and (after := next_page(result))
             ]
         return pa.concat_tables([LINKS.empty_table(), *links])
+
+
+def _merged_into(record: Found) -> list[str]:
+    """The ids that live on in a record."""
+    return [one for one in ((record.get("properties") or {}).get(MERGED) or "").split(";") if one]
 
 
 def _ids(records: Sequence[Found]) -> pa.Array:
@@ -318,5 +332,5 @@ def _gathered(pages: Iterable[Sequence[Found]]) -> Iterator[list[Found]]:
 def _hold_whole(body: Mapping[str, Any], what: str) -> None:
     """Fail where something could not be read; that there is none is an answer."""
     for error in body.get("errors") or ():
-        if error.get("category") != _NOT_FOUND:
+        if error.get("category") not in _NOT_THERE:
             raise CrmUnavailable(f"HubSpot could not read some {what}: {a_code(error.get('category'))}", hint="run it again")

@@ -40,7 +40,7 @@ class Records:
             if entity in _OF_LINKS:
                 made = [_OF_LINKS[entity](kind, some)]
             else:
-                made = [self._records(entity, kind, some), *([_merged(entity, some)] if kind.merges else [])]
+                made = [self._records(entity, kind, some), *([_merged(entity, some)] if kind.keeps_merged else [])]
         except pa.ArrowInvalid:
             # Arrow's message holds the value, which may be anybody's.
             raise DataError(f"{entity}: HubSpot sent a moment that is none") from None

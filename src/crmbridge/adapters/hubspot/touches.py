@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -110,11 +111,11 @@ class Touches:
     def members(self, today: date) -> Iterator[pa.RecordBatch]:
         """Give whom each campaign touched, by contact; everything up to a day."""
         listed, self._listed = self._listed, None
-        known = {} if self._earlier is None else _dated_before(self._earlier, self._options.touch_slice_days)
+        known = DatedBefore(self._earlier, self._options.touch_slice_days)
         dating = Dating()
         for campaign in listed if listed is not None else (one for page in self._pages() for one in page):
             guid, begin = str(campaign["id"]), min(_begin(campaign), today)
-            slices = self._responses(campaign, known.get(guid, Dated(begin)), today, dating)
+            slices = self._responses(campaign, known.of(guid) or Dated(begin), today, dating)
             joined = self._joined(guid) if TouchSource.LISTS in self._options.touch_sources else {}
             days = {contact: self._days(begin, number, today)[1] for contact, number in slices.items()}
             if rows := {contact: (days.get(contact), joined.get(contact)) for contact in sorted({*days, *joined})}:
@@ -163,9 +164,12 @@ class Touches:
             def asked(first: int, last: int, report: str = report) -> set[str]:
                 return self._touched(guid, report, self._days(begin, first, today)[0], self._days(begin, last, today)[1])
 
-            found = asked(0, run.last) - slices.keys()
+            found = asked(0, run.last)
             slices |= {contact: number for contact, number in known.slices.items() if contact in found and number < over}
-            slices |= dating.date(asked, run, found - slices.keys(), over or None)
+            # Who is in several reports responded first by whichever was first.
+            unknown = {contact for contact in found if known.slices.get(contact, over) >= over}
+            dated = dating.date(asked, run, unknown, over or None)
+            slices |= {contact: min(number, slices.get(contact, number)) for contact, number in dated.items()}
         dating.learn(run, slices)
         return slices
 
@@ -228,23 +232,34 @@ def _first_day(start: date | None, created: datetime | None) -> date:
     return min((day for day in days if day is not None), default=date(2006, 1, 1))
 
 
-def _dated_before(earlier: EarlierRecords, slice_days: int) -> dict[str, Dated]:
-    """Whom campaigns had touched by the last pull, by GUID."""
-    read_at = earlier.read_at(Entity.CAMPAIGN_MEMBER)
-    if read_at is None:
-        return {}
-    campaigns = earlier.columns(Entity.CAMPAIGN, "id", "start_date", "created_at").to_pylist()
-    until = read_at.astimezone(UTC).date()
-    found = {one["id"]: Dated(min(_first_day(one["start_date"], one["created_at"]), until), until) for one in campaigns}
-    members = earlier.columns(Entity.CAMPAIGN_MEMBER, "campaign_id", "contact_id", "responded_at")
-    members = members.filter(pc.is_valid(members["responded_at"]))
-    days = pc.cast(pc.cast(members["responded_at"], pa.timestamp("us", "UTC")), pa.date32())
-    for guid, contact, day in zip(
-        *(one.to_pylist() for one in (members["campaign_id"], members["contact_id"], days)), strict=True
-    ):
-        if guid in found:
-            found[guid].slices[contact] = (day - found[guid].begin).days // slice_days
-    return found
+class DatedBefore:
+    """Whom campaigns had touched by the last pull."""
+
+    def __init__(self, earlier: EarlierRecords | None, slice_days: int) -> None:
+        self._slice_days = slice_days
+        self._begins: dict[str, date] = {}
+        read_at = None if earlier is None else earlier.read_at(Entity.CAMPAIGN_MEMBER)
+        if earlier is None or read_at is None:
+            return
+        self._until = read_at.astimezone(UTC).date()
+        for one in earlier.columns(Entity.CAMPAIGN, "id", "start_date", "created_at").to_pylist():
+            self._begins[one["id"]] = min(_first_day(one["start_date"], one["created_at"]), self._until)
+        members = earlier.columns(Entity.CAMPAIGN_MEMBER, "campaign_id", "contact_id", "responded_at")
+        members = members.filter(pc.is_valid(members["responded_at"])).sort_by("campaign_id").combine_chunks()
+        days = pc.cast(pc.cast(members["responded_at"], pa.timestamp("us", "UTC")), pa.date32())
+        self._members = members.select(["contact_id"]).append_column("day", days)
+        counted = members.group_by("campaign_id", use_threads=False).aggregate([([], "count_all")]).to_pylist()
+        ends = accumulate((one["count_all"] for one in counted), initial=0)
+        self._places = {one["campaign_id"]: (begin, one["count_all"]) for one, begin in zip(counted, ends, strict=False)}
+
+    def of(self, guid: str) -> Dated | None:
+        """One campaign's, by GUID; None where it was not there."""
+        begin = self._begins.get(guid)
+        if begin is None:
+            return None
+        some = self._members.slice(*self._places.get(guid, (0, 0)))
+        days = zip(some["contact_id"].to_pylist(), some["day"].to_pylist(), strict=True)
+        return Dated(begin, self._until, {contact: (day - begin).days // self._slice_days for contact, day in days})
 
 
 def _batch(guid: str, rows: Mapping[str, tuple[date | None, str | None]]) -> pa.RecordBatch:

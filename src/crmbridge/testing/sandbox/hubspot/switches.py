@@ -114,6 +114,6 @@ class HubSpotSwitches:
     interval_ms: int = 10_000
     searches_per_second: int | None = None
     daily_calls: int = 650_000
-    portal_id: int = 1
+    portal_id: int | None = 1
     time_zone: str = "UTC"
     has_rate_headers: bool = True
