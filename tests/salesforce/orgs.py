@@ -1,6 +1,7 @@
 """Sandboxes and adapters for these tests: real HTTP, no waiting."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from crmbridge.adapters.salesforce import SalesforceAdapter, SalesforceOptions
 from crmbridge.model import Entity
@@ -26,6 +27,7 @@ RECENTLY = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 QUICK = {"poll_s": 0.001, "settle_wait_s": 0, "team_field": "Department", "left_field": "Has_Left__c"}
 
 
+@cache
 def crm_id(entity, text):
     return ids.made_from(MEETING.get(text, PREFIXES.get(entity, "001")), text)
 

@@ -275,16 +275,19 @@ class Kit:
         }
 
     def _translated(self, record: Record, names: _RoleNames) -> Record:
-        changes: dict[str, object] = {}
-        for field in type(record).model_fields:
-            target = record.entity if field in _ITSELF else _REFERENCES.get(field)
-            value = getattr(record, field)
-            if target is not None and value is not None:
-                changes[field] = self.crm_id(target, value)
+        given = ((field, target, getattr(record, field)) for field, target in _ids_in(type(record)))
+        changes: dict[str, object] = {field: self.crm_id(target, value) for field, target, value in given if value is not None}
         if isinstance(record, ContactRole):
             changes["role"] = names.fit(record.role)
             changes["is_primary"] = record.is_primary if self.known.has_primary else False
         return record.model_copy(update=changes)
+
+
+@functools.cache
+def _ids_in(kind: type[Record]) -> Sequence[tuple[str, Entity]]:
+    """The fields of a record that hold ids, and of which entity."""
+    targets = {**_REFERENCES, **dict.fromkeys(_ITSELF, kind.entity)}
+    return [(field, targets[field]) for field in kind.model_fields if field in targets]
 
 
 class _RoleNames:
