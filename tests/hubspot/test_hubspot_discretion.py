@@ -193,6 +193,8 @@ def answering(status, body):
     """A server that says the same to everybody."""
 
     class Handler(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True
+
         protocol_version = "HTTP/1.1"
 
         def _answer(self):

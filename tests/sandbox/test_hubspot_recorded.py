@@ -205,6 +205,8 @@ def answering(**by_path):
     seen = []
 
     class Handler(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True
+
         protocol_version = "HTTP/1.1"
 
         def _answer(self):
