@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from portals import open_adapter
 
-from crmbridge.errors import DeletionsUnknown
+from crmbridge.errors import CrmUnavailable, DeletionsUnknown
 from crmbridge.model import Account, AccountContactRelation, Campaign, CampaignMember, Contact, ContactRole, Entity, Opportunity
 from crmbridge.testing import KeptRecords
 from crmbridge.testing.sandbox import HubSpotSandbox
@@ -112,6 +112,25 @@ def test_of_links_it_is_known_what_went_only_beside_the_records_that_had_them(po
         adapter.build_on(None)
         with pytest.raises(DeletionsUnknown):
             list(adapter.read_deleted(Entity.OPPORTUNITY_ACCOUNT, since=TONIGHT))
+
+
+@pytest.mark.parametrize("category", ["VALIDATION_ERROR", "INTERNAL_ERROR", None])
+def test_a_record_that_could_not_be_read_is_not_taken_to_be_gone(portal, monkeypatch, category):
+    kept, _, _ = read(portal, Entity.CONTACT, Entity.ACCOUNT_CONTACT_RELATION)
+    portal.store.links["contacts", "companies"].pop("20")
+    with closing(open_adapter(portal)) as adapter:
+        adapter.build_on(kept)
+        ask = adapter.connection.ask
+
+        def spoilt(method, path, **given):
+            answer = ask(method, path, **given)
+            is_of_records = path.endswith("objects/contacts/batch/read")
+            return {"results": [], "errors": [{"category": category}]} if is_of_records else answer
+
+        monkeypatch.setattr(adapter.connection, "ask", spoilt)
+        with pytest.raises(CrmUnavailable, match="could not read some records"):
+            list(adapter.read(Entity.CONTACT, since=TONIGHT))
+    assert kept.gone == set()
 
 
 def test_links_that_stay_are_still_not_known_to_be_gone(portal):

@@ -8,6 +8,7 @@ Where the snapshot before is at hand, the links of all that did not change are l
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,8 +40,9 @@ OVERLAP = timedelta(minutes=10)
 _ROWS_PER_BATCH = 10_000
 _PRIMARY = type_keys(("HUBSPOT_DEFINED", 1), ("HUBSPOT_DEFINED", 5), ("HUBSPOT_DEFINED", 578))
 """Contact to primary company, deal to primary company, lead to primary contact."""
-_NOT_THERE = frozenset({"OBJECT_NOT_FOUND", "VALIDATION_ERROR"})
-"""A record has no links, or is gone: the answer is whole all the same."""
+_NOT_FOUND = "OBJECT_NOT_FOUND"
+_NO_LINKS = frozenset({_NOT_FOUND, "VALIDATION_ERROR"})
+"""A record has no links, or is not there: the answer is whole all the same."""
 
 OF_KIND: dict[Entity, tuple[Kind, ...]] = {
     Entity.ACCOUNT: (COMPANIES,),
@@ -273,7 +275,8 @@ class Reader:
             asked = dict.fromkeys(numbers[begin : begin + RECORDS_PER_CALL])
             body = {"inputs": [{"id": one} for one in asked], "properties": self._asked(kind)}
             answer = self._connection.ask("POST", path, body=body)
-            _hold_whole(answer, "records")
+            # Who is missing here is taken to be gone, so nothing but HubSpot's own word for it will do.
+            _hold_whole(answer, "records", {_NOT_FOUND})
             yield [one for one in answer["results"] if str(one["id"]) in asked]
 
     def _asked(self, kind: Kind) -> list[str]:
@@ -293,7 +296,7 @@ class Reader:
         while waiting:
             body = self._connection.ask("POST", path, body={"inputs": waiting[:LINKS_PER_CALL]})
             waiting = waiting[LINKS_PER_CALL:]
-            _hold_whole(body, "associations")
+            _hold_whole(body, "associations", _NO_LINKS)
             pairs = pairs_of(body["results"])
             links.append(pa.table([pairs.ids, pairs.others, pairs.are(_PRIMARY)], schema=LINKS))
             waiting += [
@@ -329,8 +332,8 @@ def _gathered(pages: Iterable[Sequence[Found]]) -> Iterator[list[Found]]:
         yield list(gathered.values())
 
 
-def _hold_whole(body: Mapping[str, Any], what: str) -> None:
-    """Fail where something could not be read; that there is none is an answer."""
+def _hold_whole(body: Mapping[str, Any], what: str, answers: AbstractSet[str]) -> None:
+    """Fail where something could not be read; some errors are answers."""
     for error in body.get("errors") or ():
-        if error.get("category") not in _NOT_THERE:
+        if error.get("category") not in answers:
             raise CrmUnavailable(f"HubSpot could not read some {what}: {a_code(error.get('category'))}", hint="run it again")
