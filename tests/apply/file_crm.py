@@ -73,10 +73,10 @@ class FileCrm:
         return None
 
     def read(self, entity, *, since=None):
-        raise NotImplementedError
+        raise AssertionError("this CRM is written to only")
 
     def read_deleted(self, entity, *, since):
-        raise NotImplementedError
+        raise AssertionError("this CRM is written to only")
 
     def read_roles(self, opportunity_ids: Sequence[str]) -> Iterator[ContactRole]:
         with self._connect() as connection:
