@@ -108,7 +108,7 @@ class Listener:
 
     def on_event(self, event: Any) -> None:  # noqa: ANN401 - a union over rooms that are imported only here
         """Show an event of a pull or of a run; one that means nothing on a screen is passed over."""
-        from crmbridge.journal import Progress
+        from crmbridge.journal import Progress, Step
         from crmbridge.snapshot.pull import EntityDone, EntityStarted, Resolving, RowsRead
 
         match event:
@@ -121,8 +121,9 @@ class Listener:
                 self._board.tick(f"read {entity.value}", rows, rows)
             case Resolving(stage=stage):
                 self._board.stage(f"resolve {stage}")
-            case Progress(done=done):
-                self._board.tick("roles settled", done, None)
+            case Progress(step=step, done=done):
+                # Lines come as a stream: how many there are is known at the end.
+                self._board.tick("roles settled", done, done or None if step is Step.FINISHED else None)
 
 
 def _rich_progress(console: Console) -> RichProgress:
