@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
-import threading
 import traceback
 import warnings
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from portals import crm_id, open_adapter, options
@@ -24,6 +22,7 @@ from crmbridge.errors import CrmBridgeError
 from crmbridge.model import Entity
 from crmbridge.testing.sandbox import HubSpotFault, HubSpotSandbox, HubSpotSwitches, HubSpotTrouble, PairFault
 from crmbridge.testing.worlds import PERSONAL_MARK, personal
+from plain_server import plain_server
 
 TROUBLES = [trouble for trouble in HubSpotTrouble if trouble is not HubSpotTrouble.SLOW]
 PLANTED = "planted"
@@ -188,39 +187,10 @@ OTHERS = (201, 302, 400, 404, 409, 414, 423, 477, 500, 503, 504)
 SLOW = pytest.mark.slow
 
 
-@contextmanager
 def answering(status, body):
     """A server that says the same to everybody."""
-
-    class Handler(BaseHTTPRequestHandler):
-        disable_nagle_algorithm = True
-
-        protocol_version = "HTTP/1.1"
-
-        def _answer(self):
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Content-Type", "application/json")
-            self.send_header("X-HubSpot-RateLimit-Remaining", _TEXT)
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = _answer  # noqa: N815
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    headers = {"Content-Type": "application/json", "X-HubSpot-RateLimit-Remaining": _TEXT}
+    return plain_server(lambda *_: (status, headers, body))
 
 
 @pytest.mark.parametrize("status", [200, 207, 401, 403, 429, 502, *(pytest.param(one, marks=SLOW) for one in OTHERS)])

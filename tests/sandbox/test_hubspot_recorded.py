@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,6 +18,7 @@ from crmbridge.adapters.hubspot.connection import Connection
 from crmbridge.adapters.hubspot.settle import Fate
 from crmbridge.model import Account, Campaign, CampaignMember, Contact, Entity, Opportunity
 from crmbridge.testing.sandbox import HubSpotSandbox, HubSpotSwitches
+from plain_server import plain_server
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "data" / "hubspot-recorded"
 LINKED, ALONE, COMPANY = "501", "103107104018", "29022297485"
@@ -204,39 +203,15 @@ def answering(**by_path):
     """A server that gives recorded answers: method and path -> status and body, or a function of the request."""
     seen = []
 
-    class Handler(BaseHTTPRequestHandler):
-        disable_nagle_algorithm = True
+    def answer(method, path, content):
+        parts = urlsplit(path)
+        asked = json.loads(content) if content else {name: values[0] for name, values in parse_qs(parts.query).items()}
+        seen.append((parts.path, asked))
+        status, body = by_path.get(f"{method} {parts.path}", (200, {"results": [], "total": 0}))
+        return status, {}, json.dumps(body(asked) if callable(body) else body).encode()
 
-        protocol_version = "HTTP/1.1"
-
-        def _answer(self):
-            content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            parts = urlsplit(self.path)
-            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            asked = json.loads(content) if content else query
-            seen.append((parts.path, asked))
-            status, body = by_path.get(f"{self.command} {parts.path}", (200, {"results": [], "total": 0}))
-            told = json.dumps(body(asked) if callable(body) else body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(told)))
-            self.end_headers()
-            self.wfile.write(told)
-
-        do_GET = do_POST = _answer  # noqa: N815
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", seen
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with plain_server(answer) as url:
+        yield url, seen
 
 
 @contextmanager
