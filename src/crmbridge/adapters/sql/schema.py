@@ -62,7 +62,11 @@ def load(engine: sa.Engine, records: Mapping[Entity, Iterable[Record]], *, schem
 def _metadata(dialect: str, schema: str | None) -> sa.MetaData:
     metadata = sa.MetaData(schema=schema)
     for entity in Entity:
-        sa.Table(str(entity), metadata, *(_column(entity, field, dialect) for field in arrow_schema(entity)))
+        table = sa.Table(str(entity), metadata, *(_column(entity, field, dialect) for field in arrow_schema(entity)))
+        for name in _INDEXED:
+            if name in table.c:
+                # Left to itself, SQLAlchemy puts the schema's name before these and cuts what is then too long: two could be one.
+                sa.Index(f"ix_{table.name}_{name}", table.c[name])
     return metadata
 
 
@@ -74,7 +78,6 @@ def _column(entity: Entity, field: pa.Field, dialect: str) -> sa.Column[Any]:
         _sqlite_type(field.type) if dialect == "sqlite" else _postgres_type(field.type),
         primary_key=is_key,
         nullable=field.nullable,
-        index=field.name in _INDEXED,
         server_default=made,
     )
 
