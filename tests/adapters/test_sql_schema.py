@@ -2,11 +2,12 @@
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from tests.adapters.conftest import postgres_engine
 
 from crmbridge.adapters.sql import create_tables
 from crmbridge.adapters.sql.schema import _metadata
 from crmbridge.model import Entity
-from tests.adapters.conftest import postgres_engine
 
 # With this schema's name before them and cut to PostgreSQL's 63 bytes, the names of two indexes of activity_participant are one.
 CLASHING = "t11c25dd1bd774a589e186e529a505b74"
@@ -23,7 +24,7 @@ def test_tables_are_made_in_a_schema_of_a_long_name(postgres_crm):
 
 
 def test_no_two_indexes_share_a_name_in_any_schema():
-    preparer = sa.dialects.postgresql.dialect().identifier_preparer
+    preparer = postgresql.dialect().identifier_preparer
     indexes = [index for table in _metadata("postgresql", CLASHING).tables.values() for index in table.indexes]
     assert len(indexes) == len({preparer.format_index(index) for index in indexes}) > 20
     assert all(len(index.name) <= 63 for index in indexes)
