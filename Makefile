@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all lint types bench docs clean
+.PHONY: help demo test test-slow test-all lint types bench docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -19,7 +19,10 @@ demo: $(READY)  ## run the whole job on an invented CRM, and hold it against its
 	$(BIN)/crmbridge demo
 
 test: $(READY)  ## the default tests, under 5 minutes on 2 cores
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not large" -n auto --dist loadfile
+
+test-slow: $(READY)  ## the tests that `make test` leaves out, but for worlds of some size
+	$(BIN)/python -m pytest -m "slow and not large" -n auto --dist loadfile
 
 test-all: $(READY)  ## every test
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -14,6 +14,7 @@ from plans import apply, put
 from crmbridge.journal import Journal
 from crmbridge.undo import undo
 
+MODES = pytest.mark.parametrize("in_bulk", [False, True], ids=["one by one", "in bulk"])
 PLAN = [
     put("o1", "c1", is_primary=True),
     put("o1", "c2", "User"),
@@ -25,7 +26,6 @@ PLAN = [
     put("locked", "c1"),
     put("o4", "c1"),
 ]
-MODES = pytest.mark.parametrize("in_bulk", [False, True], ids=["one by one", "in bulk"])
 
 
 @contextmanager
@@ -117,8 +117,17 @@ def after_a_kill_at_every_step(tmp_path, works, *, in_bulk):
         yield step, look(folder)
 
 
-@MODES
-@pytest.mark.parametrize("works", [(apply_plan,), (apply_plan, undo_all), (apply_plan, undo_all, redo)], ids=len)
+@pytest.mark.parametrize(
+    ("works", "in_bulk"),
+    [
+        pytest.param((apply_plan,), True, id="apply in bulk"),
+        pytest.param((apply_plan,), False, id="apply one by one", marks=pytest.mark.slow),
+        pytest.param((apply_plan, undo_all), True, id="undo in bulk", marks=pytest.mark.slow),
+        pytest.param((apply_plan, undo_all), False, id="undo one by one"),
+        pytest.param((apply_plan, undo_all, redo), True, id="redo in bulk", marks=pytest.mark.slow),
+        pytest.param((apply_plan, undo_all, redo), False, id="redo one by one"),
+    ],
+)
 def test_killed_anywhere_ends_like_undisturbed(tmp_path, works, in_bulk):
     world(tmp_path / "undisturbed", in_bulk=in_bulk)
     for work in works:

@@ -45,7 +45,7 @@ def expected(demo):
 
 
 @pytest.mark.parametrize("mode", ["explicit", "hybrid", "implicit"])
-@pytest.mark.parametrize("touches", ["responded", "all"])
+@pytest.mark.parametrize("touches", ["responded", pytest.param("all", marks=pytest.mark.slow)])
 def test_it_balances_per_currency_month_owner_and_record_type(demo, expected, mode, touches):
     found = demo.attribute(demo.read_plan(), mode=mode, touches=touches)
     for scenario in found.scenarios:

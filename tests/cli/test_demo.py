@@ -19,6 +19,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     return folder, json.loads(result.stdout)
 
 
+@pytest.mark.slow  # one demo of some size
 def test_crmbridge_ranks_better_than_what_people_do_today(shown):
     compared = shown[1]["compared"]
     ours = compared.pop("crmbridge")
@@ -28,6 +29,7 @@ def test_crmbridge_ranks_better_than_what_people_do_today(shown):
         assert ours["best_f1"] > found["best_f1"], method
 
 
+@pytest.mark.slow  # one demo of some size
 def test_most_of_what_is_added_is_right(shown):
     added = shown[1]["added"]
     assert added["roles"] > 700
@@ -35,6 +37,7 @@ def test_most_of_what_is_added_is_right(shown):
     assert added["recall"] > 0.3
 
 
+@pytest.mark.slow  # one demo of some size
 def test_coverage_rises_and_a_second_run_has_nothing_to_do(shown):
     document = shown[1]
     before = sum(row["no_role"] for row in document["coverage_before"])
@@ -43,6 +46,7 @@ def test_coverage_rises_and_a_second_run_has_nothing_to_do(shown):
     assert document["second_run_lines"] == 0
 
 
+@pytest.mark.slow  # one demo of some size
 def test_it_can_be_taken_back(shown):
     folder, document = shown
     result = CliRunner().invoke(

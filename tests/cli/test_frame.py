@@ -221,6 +221,7 @@ def test_json_is_ascii_whatever_the_terminal(real):
     assert json.loads(done.stdout)["adapters"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_last_snapshot_stays(real, settings):
     assert real("pull").returncode == 0
     snapshot = settings.parent / ".crmbridge" / "snapshot.duckdb"

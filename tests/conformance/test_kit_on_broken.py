@@ -17,6 +17,7 @@ def kit_for(cls, **attributes):
     return type(f"Kit{cls.__name__}", (AdapterConformance,), fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", BROKEN, ids=lambda cls: cls.__name__)
 def test_exactly_the_intended_checks_fail(cls):
     failures = {name: error for name, error in outcomes(kit_for(cls)).items() if error}
@@ -27,6 +28,7 @@ def test_every_check_can_fail():
     assert frozenset().union(*BROKEN.values()) == set(checks(AdapterConformance))
 
 
+@pytest.mark.slow
 def test_batches_of_more_than_100_000_rows_are_noticed():
     kit = kit_for(OversizedBatches, many_rows=100_001)
     assert "100001 rows" in outcomes(kit, only="test_read_batch_sizes")["test_read_batch_sizes"]

@@ -81,7 +81,7 @@ def test_it_scales_down(opportunities):
     assert bool(world.truth) == bool(opportunities)
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_five_thousand_opportunities_take_seconds():
     started = time.process_time()
     world = make_world(as_of=AS_OF)

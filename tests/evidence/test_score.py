@@ -314,7 +314,7 @@ def _timed(frames, connection, *, as_of_day):
     return int(count), time.monotonic() - began
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_an_account_of_100_000_contacts_and_300_opportunities():
     with duckdb.connect(config={"memory_limit": "3GB", "threads": 2}) as connection:
         frames = _sized(
@@ -339,7 +339,7 @@ def test_an_account_of_100_000_contacts_and_300_opportunities():
     assert seconds < 60
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_a_catch_all_account_of_20_000_opportunities_and_people():
     with duckdb.connect(config={"memory_limit": "3GB", "threads": 2}) as connection:
         keys = "FROM range(20000) t(i)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import pytest
 from held_worlds import held
 from portals import crm_id, label_type, options
 
@@ -84,6 +85,7 @@ class TestHubSpot(HubSpotKit):
     pass
 
 
+@pytest.mark.slow
 class TestHubSpotDatedPaths(HubSpotKit):
     chosen: ClassVar[dict] = {"api": "2026-03", "primary_label": "Other", "links_stay": True}
     switches: ClassVar[dict] = {

@@ -106,6 +106,7 @@ def test_trouble_that_lasts_leaves_the_rest_to_the_next_run(made, trouble):
     assert made.pairs() == wanted()
 
 
+@pytest.mark.slow  # it waits
 def test_an_answer_that_comes_too_late_is_waited_out(made):
     """The work goes on after the caller has given up: nothing is sent twice, and nothing is left by undo."""
     made.options |= {"timeout_s": 0.3, "settle_wait_s": 0.6}

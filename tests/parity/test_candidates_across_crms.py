@@ -38,7 +38,7 @@ class Seen:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((name, size), id=f"{name}-{size}", marks=pytest.mark.slow if size == LARGE else ())
+        pytest.param((name, size), id=f"{name}-{size}", marks=pytest.mark.large if size == LARGE else pytest.mark.slow)
         for name in CRMS
         for size in (SMALL, LARGE)
     ],
@@ -67,7 +67,7 @@ def test_the_difference_is_bounded(seen):
     assert found.added <= seen.crm.most.added
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_every_cause_is_needed_and_bounded(seen):
     if seen.opportunities < LARGE:
         pytest.skip("the rarest cause does not show in a small world")

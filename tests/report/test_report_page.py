@@ -155,6 +155,7 @@ def test_a_crm_that_lacks_something_still_has_a_page(tmp_path, gone, said):
     assert "nan" not in page.text.split()
 
 
+@pytest.mark.slow
 def test_thousands_of_campaigns_leave_it_readable(tmp_path):
     world = make_world(opportunities=60, as_of=AS_OF)
     campaigns = world.records[Entity.CAMPAIGN]

@@ -99,6 +99,7 @@ def test_one_campaign_is_not_called_the_largest(page_of):
     assert "Every campaign whose ROI is defined" in text
 
 
+@pytest.mark.slow
 def test_long_names_are_cut_to_their_room_in_pictures(page_of):
     page = page_of(campaign("fair", "50", name="W" * 300), *won("O", "400", "fair"), is_drawn=True)
     shown = re.findall("W{3,}…?", page.drawn)

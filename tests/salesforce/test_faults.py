@@ -29,6 +29,14 @@ TROUBLES = [
     Trouble.LIMIT_REACHED,
 ]
 MODES = {"collections": 2_000, "bulk": 1}
+MORE_CODES = (
+    "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+    "INSUFFICIENT_ACCESS_OR_READONLY",
+    "ENTITY_IS_DELETED",
+    "REQUIRED_FIELD_MISSING",
+    "DUPLICATE_VALUE",
+    "INVALID_CROSS_REFERENCE_KEY",
+)
 MOST_RUNS = 4
 
 
@@ -371,14 +379,9 @@ def was_by_bulk(made):
     "code",
     [
         "FIELD_CUSTOM_VALIDATION_EXCEPTION",
-        "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
-        "INSUFFICIENT_ACCESS_OR_READONLY",
         "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY",
-        "ENTITY_IS_DELETED",
-        "REQUIRED_FIELD_MISSING",
-        "DUPLICATE_VALUE",
-        "INVALID_CROSS_REFERENCE_KEY",
         "NEVER_HEARD_OF",
+        *(pytest.param(code, marks=pytest.mark.slow) for code in MORE_CODES),
     ],
 )
 def test_a_refused_row_takes_no_other_with_it(tmp_path, mode, code):

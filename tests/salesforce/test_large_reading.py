@@ -36,7 +36,7 @@ def read_everything(pipe, url, session_id):
     pipe.send((rows, time.process_time() - began_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_a_large_organisation_is_read_within_a_minute_and_two_gibibytes():
     spawning = multiprocessing.get_context("spawn")
     here, there = spawning.Pipe()

@@ -12,6 +12,8 @@ from crmbridge.testing.sandbox import Fault, RowFault, Switches, Trouble
 from crmbridge.testing.sandbox.crowd import crowd_tables
 from crmbridge.testing.sandbox.salesforce.switches import UnknownColumn
 
+pytestmark = pytest.mark.slow  # the instrument itself; what adapters need of it shows in their tests
+
 ENDED = ("JobComplete", "Failed", "Aborted")
 
 

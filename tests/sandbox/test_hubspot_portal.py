@@ -19,6 +19,8 @@ from crmbridge.model import Campaign, CampaignMember, Contact, Entity, Opportuni
 from crmbridge.testing.sandbox import HubSpotFault, HubSpotSandbox, HubSpotSwitches, HubSpotTrouble, PairFault
 from crmbridge.testing.sandbox.hubspot.switches import Ids, LabelWrites, LinksChange, MergedIds, OverCap, RetryAfter
 
+pytestmark = pytest.mark.slow  # the instrument itself; what adapters need of it shows in their tests
+
 DATED = "/crm/associations/2026-03/deals/contacts"
 DEAL, CONTACT, OTHER = "101", "201", "202"
 CHAMPION, BLOCKER = 101, 103

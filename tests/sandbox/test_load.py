@@ -17,6 +17,8 @@ from crmbridge.testing.sandbox.salesforce import ids, ready
 from crmbridge.testing.sandbox.salesforce.load import tables_of
 from crmbridge.testing.sandbox.salesforce.switches import Currencies, Emails, PersonAccounts, SecondRow, SharedActivities
 
+pytestmark = pytest.mark.slow  # the instrument itself; what adapters need of it shows in their tests
+
 
 @pytest.mark.parametrize("known", ["0017e00001W4GYRAA3", "0037e00001WZ30qAAD", "0067e00000K8i71AAB", "0012300000bVTq1AAG"])
 def test_the_checksum_is_salesforces_own(known):

@@ -9,6 +9,8 @@ from crmbridge.model import Entity
 from crmbridge.testing import worlds
 from crmbridge.testing.sandbox import SalesforceSandbox, Switches
 
+pytestmark = pytest.mark.slow  # the instrument itself; what adapters need of it shows in their tests
+
 
 @pytest.fixture(scope="module")
 def api():

@@ -113,7 +113,7 @@ def test_by_changes_equals_in_full(days, keeps_losers, remembers, slow_minutes):
     _live(days, keeps_losers, remembers, slow_minutes)
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @settings(max_examples=40, deadline=None, suppress_health_check=_ONCE)
 @given(**_LIFE)
 def test_by_changes_equals_in_full_over_many_lives(days, keeps_losers, remembers, slow_minutes):
