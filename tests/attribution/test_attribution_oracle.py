@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from decimal import Decimal
 from unittest import mock
 
+import pytest
 from earning import AS_OF, credits_of, resolved
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,6 +83,7 @@ def weights(model, path):
     return [int(name not in path[:place]) for place, name in enumerate(path)]
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(opportunities(), min_size=1, max_size=8),

@@ -304,6 +304,7 @@ def made(world):
     return touches, paths
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_credits_sum_to_the_value_in_any_order_of_rows(world, shuffler):

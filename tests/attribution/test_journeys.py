@@ -239,6 +239,7 @@ def world(members, *, twins=()):
     return [ACCOUNT, FAIR, MAIL, won("O", "99.99"), deal("P", "0.07"), won("Q", "3"), *people, *more, *roles, *members]
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(MEMBERS, st.randoms(use_true_random=False))
 def test_duplicate_people_and_the_order_of_records_change_nothing(opened, drawn, dice):

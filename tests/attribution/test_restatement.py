@@ -105,7 +105,10 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("cause", CHANGES)
+EVERY_TIME = {"newly_won", "role_by_people", "touch"}
+
+
+@pytest.mark.parametrize("cause", [pytest.param(name, marks=() if name in EVERY_TIME else pytest.mark.slow) for name in CHANGES])
 def test_one_change_is_explained_by_its_cause_to_the_last_unit(bridge, crm, before, cause):
     CHANGES[cause](crm)
     bridge.pull(full=True)

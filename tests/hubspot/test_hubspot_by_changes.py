@@ -66,7 +66,8 @@ def links_alone(portal):
     portal.merge_contacts(live(portal, "contacts")[6], live(portal, "contacts")[7])
 
 
-@pytest.mark.parametrize("stays", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["links change", "links stay"])
+@pytest.mark.slow
+@pytest.mark.parametrize("stays", [False, True], ids=["links change", "links stay"])
 def test_a_pull_by_changes_ends_like_a_full_one(portal, tmp_path, stays):
     options = {"links_stay": stays}
     path = tmp_path / "snapshot.duckdb"

@@ -35,6 +35,9 @@ SLICE_DAYS = 7
 CHANGED = 0.3
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def portal():
     with HubSpotSandbox(crowd_tables(opportunities=1_600, contacts=4_000, activities=3_200)) as made:

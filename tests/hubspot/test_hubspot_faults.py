@@ -28,7 +28,7 @@ STEPS = {
     "archive": {"path": "batch/archive"},
 }
 WRITES = ("create", "archive")
-AT_ONCE = {"replaces": set(STEPS), "appends": {"create", "verify", "archive"}}
+AT_ONCE = {"replaces": set(STEPS), "appends": {"create"}}
 WITHOUT_OAUTH_OVER = (HubSpotTrouble.DAY_OVER, HubSpotTrouble.LOGIN_EXPIRED)
 
 

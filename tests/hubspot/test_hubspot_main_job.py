@@ -13,7 +13,7 @@ from crmbridge.demo.world import make_world
 from crmbridge.testing.sandbox import HubSpotSandbox, HubSpotSwitches
 from crmbridge.testing.sandbox.hubspot.switches import ROLE_LABELS
 
-JOBS = [("v4", "replaces", 150), pytest.param("2026-03", "appends", 2_000, marks=pytest.mark.large)]
+JOBS = [("v4", "replaces", 60), pytest.param("2026-03", "appends", 2_000, marks=pytest.mark.large)]
 
 
 def _pairs(portal: HubSpotSandbox) -> dict[tuple[str, str], frozenset]:

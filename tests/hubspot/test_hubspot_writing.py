@@ -413,6 +413,7 @@ def test_a_lost_answer_to_an_undo_is_read_back(portal, happened):
     assert outcomes(portal.settle(write)) == (["applied"] if happened else ["absent"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [LimitReached("used up"), CrmUnavailable("away")])
 def test_what_could_not_be_sent_any_more_is_unknown(portal, stop):
     portal.instead = lambda path, inputs: stop if len(portal.calls_to("batch/create")) > 1 else None
@@ -445,6 +446,7 @@ def test_what_cannot_be_verified_is_unknown(portal):
 # --- batches ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_batches_are_as_large_as_they_may_be(portal):
     writes = [put(deal, 1 + deal % 7, "Key") for deal in range(1, 2_502)]
     receipts = portal.write(*writes)

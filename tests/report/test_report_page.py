@@ -141,7 +141,7 @@ def without(*entities):
     ("gone", "said"),
     [
         ((Entity.CAMPAIGN_MEMBER, Entity.CAMPAIGN), "0%"),
-        ((Entity.CAMPAIGN_MEMBER,), "0%"),
+        pytest.param((Entity.CAMPAIGN_MEMBER,), "0%", marks=pytest.mark.slow),
         ((Entity.CONTACT_ROLE, Entity.OPPORTUNITY, Entity.OPPORTUNITY_CONTACT_LOOKUP, Entity.OPPORTUNITY_ACCOUNT), "Nothing"),
     ],
 )

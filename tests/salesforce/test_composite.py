@@ -111,8 +111,8 @@ def answers_of(change):
         lambda answers: answers[1].update(httpStatusCode=414, body=None),
         lambda answers: answers.pop(),
         lambda answers: answers[0].update(body=[{"errorCode": "QUERY_TIMEOUT", "message": "secret"}]),
-        lambda answers: answers.clear(),
-        lambda answers: answers[0].pop("referenceId"),
+        pytest.param(lambda answers: answers.clear(), marks=pytest.mark.slow),
+        pytest.param(lambda answers: answers[0].pop("referenceId"), marks=pytest.mark.slow),
     ],
 )
 def test_a_query_that_does_not_come_with_the_others_is_asked_alone(adapter, monkeypatch, change):

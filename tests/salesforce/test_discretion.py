@@ -77,7 +77,7 @@ def overheard(act):
     return said.getvalue() + "".join(str(one.message) for one in warned)
 
 
-@pytest.mark.parametrize("bulk", [1, 10_000], ids=["bulk", "rest"])
+@pytest.mark.parametrize("bulk", [pytest.param(1, id="bulk", marks=pytest.mark.slow), pytest.param(10_000, id="rest")])
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_trouble_is_told_without_anything_personal(trouble, bulk):
     with SalesforceSandbox(personal()) as org:

@@ -158,8 +158,17 @@ def everything(made, trouble, nth):
     return len(made.sandbox.faults.struck)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("trouble", [Trouble.DROP_AFTER, Trouble.BUSY, Trouble.TRUNCATED])
+@pytest.mark.parametrize(
+    ("mode", "trouble"),
+    [
+        ("collections", Trouble.DROP_AFTER),
+        ("collections", Trouble.BUSY),
+        ("collections", Trouble.TRUNCATED),
+        ("bulk", Trouble.DROP_AFTER),
+        pytest.param("bulk", Trouble.BUSY, marks=pytest.mark.slow),
+        pytest.param("bulk", Trouble.TRUNCATED, marks=pytest.mark.slow),
+    ],
+)
 def test_trouble_at_a_write(tmp_path, mode, trouble):
     path = "composite/sobjects" if mode == "collections" else "jobs/ingest"
     for nth in range(1, 2 if mode == "collections" else 6):

@@ -34,7 +34,7 @@ def _settings(org: SalesforceSandbox, folder) -> dict:
     }
 
 
-@pytest.mark.parametrize("opportunities", [150, pytest.param(2_000, marks=pytest.mark.large)])
+@pytest.mark.parametrize("opportunities", [60, pytest.param(2_000, marks=pytest.mark.large)])
 def test_pull_plan_apply_again_and_undo(opportunities, tmp_path):
     world = make_world(opportunities=opportunities, as_of=datetime.now(UTC))
     with SalesforceSandbox(world.records) as org:
