@@ -88,6 +88,15 @@ def test_ledger_accounts_for_every_amount(answer, run):
     assert "markov: needs 30 won and 30 lost opportunities" in shown
 
 
+def test_an_amount_without_a_currency_says_so(run, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "firm" / "crm.db")) as crm, crm:
+        crm.execute("UPDATE opportunity SET currency = NULL WHERE id = 'O'")
+    assert run("pull", "--full").exit_code == 0
+    for command in ("coverage", "ledger", "attribute", "roi"):
+        (line,) = [line for line in run(command).stdout.splitlines() if "1,000.50" in line]
+        assert "(no currency)" in line, command
+
+
 def test_ledger_with_a_plan_and_its_gaps(answer, run):
     assert answer("plan")["lines"] == 1
     gaps = answer("ledger", "--plan", "newest")["gaps"]

@@ -188,6 +188,11 @@ def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str
     return table
 
 
+def currency_cell(code: str | None) -> str:
+    """The currency beside an amount; a blank would leave open whether it is that of the row above."""
+    return code or "(no currency)"
+
+
 def cell_text(cell: object) -> str:
     """Write one cell: thousands apart, nothing for None, one line."""
     if cell is None:

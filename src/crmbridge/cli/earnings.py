@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from crmbridge.cli.console import grid
+from crmbridge.cli.console import currency_cell, grid
 from crmbridge.cli.progress import progress
 from crmbridge.cli.session import session_of
 from crmbridge.errors import PlanRefused, SettingsError
@@ -267,7 +267,8 @@ def _ledger_report(found: Attribution) -> Iterable[RenderableType]:
     for state, currency in balances:
         names = [name for name in order if any((scenario, state, currency, name) in cells for scenario in found.scenarios)]
         rows += [
-            [state, currency, name.replace("_", " "), *_ledger_cells(found, cells, (state, currency, name))] for name in names
+            [state, currency_cell(currency), name.replace("_", " "), *_ledger_cells(found, cells, (state, currency, name))]
+            for name in names
         ]
     if not rows:
         yield "Nothing is won or open: the ledger is blank."
@@ -292,7 +293,7 @@ def _gap_report(found: Attribution) -> Iterable[RenderableType]:
             row["state"],
             row["residual"].replace("_", " "),
             row["amount"],
-            row["currency"],
+            currency_cell(row["currency"]),
             _yes(row["closes"]),
         )
         for row in found.gaps.slice(0, _ROWS_SHOWN).to_pylist()
@@ -314,7 +315,7 @@ def _roi_report(found: Attribution, rows: pa.Table, model: str) -> Iterable[Rend
             _money(row["own_cost"]),
             _money(row["won_credit"]),
             _money(row["open_credit"]),
-            row["currency"],
+            currency_cell(row["currency"]),
             _ratio(row["roi"]),
             _ratio(row["subtree_roi"]),
             _money(row["cost_per_response"]),
@@ -341,7 +342,7 @@ def _credit_report(found: Attribution) -> Iterable[RenderableType]:
     names = {row["key"]: row["name"] for row in _rows(found.roi, level="campaign", model=lead).to_pylist()}
     columns = ["campaign", "", *(f">{one.label}" for one in found.models)]
     rows = [
-        [names.get(key[0]) or key[0], key[1], *(_money(cells.get((*key, one.name))) for one in found.models)]
+        [names.get(key[0]) or key[0], currency_cell(key[1]), *(_money(cells.get((*key, one.name))) for one in found.models)]
         for key in keys[:_ROWS_SHOWN]
     ]
     yield f"Won credit, {found.scenarios[-1].replace('_', ' ')}"
@@ -352,7 +353,7 @@ def _credit_report(found: Attribution) -> Iterable[RenderableType]:
 
 def _frozen_report(path: Path, period: Period, taken: Books, *, is_over: bool) -> Iterable[RenderableType]:
     summed = taken.basis.group_by("currency").aggregate([("amount", "sum")]).to_pylist()
-    amounts = sorted(f"{_money(row['amount_sum'] or Decimal(0))} {row['currency'] or '(no currency)'}" for row in summed)
+    amounts = sorted(f"{_money(row['amount_sum'] or Decimal(0))} {currency_cell(row['currency'])}" for row in summed)
     yield f"Frozen: {len(taken.basis):,} won opportunities of {period.name}: {', '.join(amounts) or 'nothing was won'}"
     yield str(path)
     if not is_over:
@@ -371,7 +372,7 @@ def _restatement_report(table: pa.Table, causes: dict[str, str]) -> Iterable[Ren
             _money(row["frozen"]),
             _money(row["now"]),
             _money(row["difference"]),
-            row["currency"],
+            currency_cell(row["currency"]),
             causes[row["cause"]],
         )
         for row in table.slice(0, _ROWS_SHOWN).to_pylist()

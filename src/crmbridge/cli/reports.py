@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crmbridge.cli.console import grid
+from crmbridge.cli.console import currency_cell, grid
 from crmbridge.cli.progress import progress
 from crmbridge.cli.session import session_of
 
@@ -120,7 +120,7 @@ def _coverage_rows(found: Coverage) -> Iterable[tuple[object, ...]]:
             row.state,
             row.opportunities,
             _money(row.amount),
-            row.currency,
+            currency_cell(row.currency),
             _share(row.no_role, row.opportunities),
             _money(row.no_role_amount),
             _share(row.no_primary, row.opportunities),
