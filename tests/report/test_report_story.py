@@ -12,6 +12,7 @@ import pytest
 from reported import AS_OF, Page, opened
 
 from crmbridge.model import Account, Campaign, CampaignMember, Contact, ContactRole, Opportunity
+from crmbridge.report.drawing import fitted, text_width_px
 from crmbridge.report.figures import Figures
 from crmbridge.report.story import CAMPAIGNS_SHOWN
 from crmbridge.testing.worlds import world_of
@@ -99,13 +100,29 @@ def test_one_campaign_is_not_called_the_largest(page_of):
     assert "Every campaign whose ROI is defined" in text
 
 
-@pytest.mark.slow
 def test_long_names_are_cut_to_their_room_in_pictures(page_of):
     page = page_of(campaign("fair", "50", name="W" * 300), *won("O", "400", "fair"), is_drawn=True)
     shown = re.findall("W{3,}…?", page.drawn)
     assert shown
     # W is the widest letter: the room of 25 usual ones holds 19.
     assert max(len(text) for text in shown) < 22
+
+
+def test_names_with_signs_of_two_halves_are_drawn(page_of):
+    """Such as emoji, cut at any place: half of one is no text, and would end the page."""
+    page = page_of(campaign("fair", "50", name="WINTER " + "\U0001f680" * 60), *won("O", "400", "fair"), is_drawn=True)
+    assert "WINTER \U0001f680" in page.drawn
+
+
+@pytest.mark.parametrize("sign", "iWé漢\U0001f680\U0001d5ea\u0301")
+@pytest.mark.parametrize("room_px", [0, 10, 77, 128, 236])
+def test_a_name_is_cut_where_its_room_ends(sign, room_px):
+    cut = fitted(sign * 500, room_px, 13)
+    assert cut.endswith("…") == (text_width_px(sign, 13) > 0)
+    assert text_width_px(cut, 13) <= max(room_px, 13)
+    if text_width_px(sign, 13):
+        assert text_width_px(cut + sign, 13) > room_px
+    assert fitted("Mail", 40, 13) == "Mail"
 
 
 def test_only_won_credit_makes_a_credited_campaign(page_of):

@@ -7,15 +7,21 @@ drawing serves both, and stays light in print.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import altair as alt
 import vl_convert
 from altair.utils.schemapi import debug_mode
 
+from crmbridge.report.figures import plain
+
 WIDE_PX, NARROW_PX = 760, 350
+TEXT_PX = 13
 FONT = "Liberation Sans, Helvetica Neue, Arial, sans-serif"
 
 PALETTE: dict[str, tuple[str, str]] = {
@@ -107,8 +113,32 @@ def fixed(channel: type[Any], value: object) -> Any:  # noqa: ANN401
 
 
 def text_width_px(text: str, size_px: float) -> float:
-    """About how wide a text is; a little generous."""
-    return 0.56 * size_px * len(text)
+    """About how wide a text is in the drawings' fonts."""
+    return size_px * sum(map(_advance, text)) / 1_000
+
+
+def fitted(text: str, room_px: float, size_px: float) -> str:
+    """The beginning of a name that has room, visibly cut.
+
+    Never left to Vega, which cuts text between the halves of an emoji and then draws nothing at all.
+    """
+    clean = plain(text)
+    if text_width_px(clean, size_px) <= room_px:
+        return clean
+    ends = accumulate(map(_advance, clean), initial=_ADVANCES["…"])
+    fits = sum(size_px * end / 1_000 <= room_px for end in ends) - 1
+    return clean[: max(fits, 0)].rstrip() + "…"
+
+
+@cache
+def _advance(sign: str) -> int:
+    """How far one sign moves the pen, in thousandths of the font's size."""
+    for known in (sign, unicodedata.normalize("NFKD", sign)[0]):
+        if known in _ADVANCES:
+            return _ADVANCES[known]
+    if unicodedata.category(sign) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 1_000 if unicodedata.east_asian_width(sign) in "WF" else _USUAL_ADVANCE
 
 
 def _dressed(chart: alt.TopLevelMixin) -> dict[str, Any]:
@@ -117,6 +147,35 @@ def _dressed(chart: alt.TopLevelMixin) -> dict[str, Any]:
     return spec
 
 
+_USUAL_ADVANCE = 722
+_ADVANCES = {
+    sign: width
+    for width, signs in {
+        191: "'",
+        222: "ijl",
+        260: "|",
+        278: " !,./:;I[\\]ft",
+        334: "{}",
+        333: "()-`r",
+        355: '"',
+        389: "*",
+        469: "^",
+        500: "Jckvsxyz",
+        556: "#$0123456789?L_abdeghnopqu",
+        584: "+<=>~",
+        611: "FTZ",
+        667: "&ABEKPSVXY",
+        722: "CDHNRUw",
+        778: "GOQ",
+        833: "Mm",
+        889: "%",
+        944: "W",
+        1_000: "…",
+        1_015: "@",
+    }.items()
+    for sign in signs
+}
+"""Of Arial, whose measures Liberation Sans and Helvetica share."""
 _VERSION = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 _CONFIG: dict[str, Any] = {
     "aria": False,
@@ -124,7 +183,7 @@ _CONFIG: dict[str, Any] = {
     "font": FONT,
     "padding": 2,
     "view": {"stroke": None},
-    "text": {"fontSize": 13, "fill": color("ink")},
+    "text": {"fontSize": TEXT_PX, "fill": color("ink")},
     "axis": {
         "domain": False,
         "ticks": False,

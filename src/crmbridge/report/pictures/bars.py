@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from crmbridge.report.drawing import NARROW_PX, Drawing, both_widths, chart_of, color, fixed, pixels
-from crmbridge.report.figures import Figures, short
+from crmbridge.report.drawing import NARROW_PX, TEXT_PX, Drawing, both_widths, chart_of, color, fitted, fixed, pixels
+from crmbridge.report.figures import Figures
 
 _ROW_PX, _BAR_PX = 28, 14
 _FIGURE_PX = 62
@@ -24,7 +24,7 @@ def _chart(counts: Sequence[tuple[str, int]], figures: Figures, width_px: int) -
     height = len(counts) * _ROW_PX
     placed = [
         {
-            "name": short(name, int(names_px / 6.3)),
+            "name": fitted(name, names_px - 8, TEXT_PX),
             "count": count,
             "text": figures.count(count),
             "middle": (row + 0.5) * _ROW_PX,
@@ -39,6 +39,6 @@ def _chart(counts: Sequence[tuple[str, int]], figures: Figures, width_px: int) -
     middle = pixels("middle", height)
     return alt.layer(
         base.mark_rect(fill=color("earned")).encode(x=x, x2=alt.datum(0), y=pixels("top", height), y2=alt.Y2("bottom:Q")),
-        base.mark_text(align="left", limit=names_px - 8).encode(x=fixed(alt.XValue, 0), y=middle, text=alt.Text("name:N")),
+        base.mark_text(align="left").encode(x=fixed(alt.XValue, 0), y=middle, text=alt.Text("name:N")),
         base.mark_text(align="left", dx=7, fontSize=12.5, fontWeight="bold").encode(x=x, y=middle, text=alt.Text("text:N")),
     ).properties(width=width_px, height=height)

@@ -8,8 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from crmbridge.report.drawing import NARROW_PX, Drawing, both_widths, chart_of, color, fixed, pixels
-from crmbridge.report.figures import short
+from crmbridge.report.drawing import NARROW_PX, TEXT_PX, Drawing, both_widths, chart_of, color, fitted, fixed, pixels
 
 _ROW_PX, _GROUP_PX, _TOP_PX = 26, 34, 8
 
@@ -64,7 +63,7 @@ def _chart(spans: Sequence[Span], names_px: int, fill: str, full: float | None, 
         hollow.encode(x=x, y=y),
         _second(chart_of(both).mark_circle(size=95, fill=color(fill), opacity=1), x).encode(y=y),
         *_figures(placed, x, height, fill),
-        chart_of(placed).mark_text(align="left", limit=names_px).encode(x=fixed(alt.XValue, 0), y=y, text=alt.Text("name:N")),
+        chart_of(placed).mark_text(align="left").encode(x=fixed(alt.XValue, 0), y=y, text=alt.Text("name:N")),
         chart_of(heads).mark_text(align="left", fontWeight="bold").encode(x=fixed(alt.XValue, 0), y=y, text=alt.Text("group:N")),
     ).properties(width=width_px, height=height)
 
@@ -76,8 +75,7 @@ def _placed(spans: Sequence[Span], names_px: int) -> tuple[list[dict[str, Any]],
             group = span.group
             heads.append({"y": top + _GROUP_PX / 2, "group": group})
             top += _GROUP_PX
-        name = short(span.name, max(8, int(names_px / 6.4)))
-        placed.append({**vars(span), "name": name, "y": top + _ROW_PX / 2})
+        placed.append({**vars(span), "name": fitted(span.name, names_px, TEXT_PX), "y": top + _ROW_PX / 2})
         top += _ROW_PX
     return placed, heads, top
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import altair as alt
 
-from crmbridge.report.drawing import NARROW_PX, Drawing, both_widths, chart_of, color, fixed, pixels
-from crmbridge.report.figures import Figures, short
+from crmbridge.report.drawing import NARROW_PX, TEXT_PX, Drawing, both_widths, chart_of, color, fitted, fixed, pixels
+from crmbridge.report.figures import Figures
 
 _ROW_PX, _TOP_PX = 40, 26
 _TICKS = (-1.0, -0.5, 0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
 _CHOSEN_PX = 84
+_NOTE_PX = 11
 _APART_PX = {True: 34, False: 46}
 
 
@@ -69,7 +70,7 @@ def _chart(rows: Sequence[ReturnRow], figures: Figures, width_px: int) -> alt.La
     return alt.layer(
         *_axis(domain, plot, x, height, figures, is_narrow=is_narrow),
         *_ranges(placed, x, height),
-        *_labels(placed, height, names_px),
+        *_labels(placed, height),
         *([] if is_narrow else _chosen_figures(placed, figures, height, width_px)),
     ).properties(width=width_px, height=height)
 
@@ -78,8 +79,8 @@ def _placed(row: ReturnRow, place: int, names_px: int) -> dict[str, Any]:
     return {
         "row": row,
         "y": _TOP_PX + (place + 0.5) * _ROW_PX,
-        "name": short(row.name, int(names_px / 6.9)),
-        "note": short(row.note, int(names_px / 5.7)),
+        "name": fitted(row.name, names_px, TEXT_PX),
+        "note": fitted(row.note, names_px, _NOTE_PX),
     }
 
 
@@ -136,11 +137,11 @@ def _ranges(placed: list[dict[str, Any]], x: alt.X, height: float) -> list[alt.C
     ]
 
 
-def _labels(placed: list[dict[str, Any]], height: float, names_px: int) -> list[alt.Chart]:
+def _labels(placed: list[dict[str, Any]], height: float) -> list[alt.Chart]:
     texts = [{"y": one["y"], "name": one["name"], "note": one["note"]} for one in placed]
     y = pixels("y", height)
-    names = chart_of(texts).mark_text(align="left", dy=-7, fontSize=13, limit=names_px)
-    notes = chart_of(texts).mark_text(align="left", dy=9, fontSize=11, limit=names_px, fill=color("muted"))
+    names = chart_of(texts).mark_text(align="left", dy=-7, fontSize=TEXT_PX)
+    notes = chart_of(texts).mark_text(align="left", dy=9, fontSize=_NOTE_PX, fill=color("muted"))
     return [
         names.encode(x=fixed(alt.XValue, 0), y=y, text=alt.Text("name:N")),
         notes.encode(x=fixed(alt.XValue, 0), y=y, text=alt.Text("note:N")),
