@@ -7,6 +7,8 @@ import pytest
 from earning import ACCOUNT, campaign, deal, lead, person, rate, resolved, role, row_of, rows_of, seconds, touch, won
 
 PEOPLE = (ACCOUNT, person("C"), role("O", "C"))
+STARTED = {"type": "Event", "start_date": date(2026, 2, 1)}
+APART = "with cost and credit in different currencies, their own or those of the campaigns below them: ROI is undefined there"
 
 
 def roi_of(found, key, **wanted):
@@ -93,6 +95,52 @@ def test_cost_per_nothing_is_undefined(firm):
     assert [row[f"cost_per_{of}"] for of in ("lead", "response", "opportunity", "won")] == [None] * 4
 
 
+def test_people_count_once_for_a_type_and_a_month(firm):
+    bridge = firm(
+        *(ACCOUNT, lead("L"), lead("M"), touch("L", lead=True, campaign="a"), touch("L", lead=True, campaign="b")),
+        *(touch("M", lead=True, campaign="a", has_responded=False), touch("M", lead=True, campaign="c")),
+        *(campaign("a", "10", **STARTED), campaign("b", "10", **STARTED), campaign("c", "10", "USD", **STARTED)),
+    )
+    found = bridge.attribute()
+    for level in ("type", "month"):
+        row = row_of(found.roi, model="linear", level=level, currency="EUR")
+        assert (row["own_cost"], row["members"], row["responses"], row["leads"]) == (20, 2, 1, 2)
+        assert (row["cost_per_lead"], row["cost_per_response"]) == (10, 20)
+        # What was spent in dollars has its own people.
+        there = row_of(found.roi, model="linear", level=level, currency="USD")
+        assert (there["members"], there["cost_per_response"]) == (1, 10)
+
+
+def test_won_opportunities_without_an_amount_count(firm):
+    bridge = firm(
+        *(*PEOPLE, won("O", "600"), won("N", None), role("N", "C"), deal("P", None), role("P", "C"), touch("C")),
+        campaign("fair", "100"),
+    )
+    row = roi_of(bridge.attribute(), "fair")
+    assert (row["opportunities"], row["won"], row["cost_per_won"], row["roi"]) == (3, 2, 50, 5)
+
+
+@pytest.mark.parametrize("currency", [None, "EUR"])
+def test_opportunities_count_in_whatever_currency(firm, currency):
+    bridge = firm(
+        *(*PEOPLE, won("O", "600"), touch("C"), campaign("fair", "100", **STARTED)),
+        *(record for name in "PQR" for record in (won(name, "600", "USD"), role(name, "C"))),
+    )
+    for level in ("campaign", "type", "month"):
+        row = row_of(bridge.attribute(currency=currency).roi, model="linear", level=level, currency="EUR")
+        assert (row["roi"], row["won"], row["cost_per_won"], row["cost_per_opportunity"]) == (None, 4, 25, 25)
+
+
+def test_cost_per_piece_is_undefined_where_some_of_the_cost_is_in_another_currency(firm):
+    bridge = firm(
+        *(*PEOPLE, won("O", "600"), touch("C", campaign="here"), touch("C", campaign="there")),
+        *(campaign("here", "100", **STARTED), campaign("there", "100", "USD", **STARTED)),
+    )
+    row = row_of(bridge.attribute().roi, model="linear", level="type", currency="EUR")
+    assert (row["own_cost"], row["won"], row["members"]) == (100, 1, 1)
+    assert [row[f"cost_per_{of}"] for of in ("response", "opportunity", "won")] == [None] * 3
+
+
 def test_by_type_and_by_month_of_the_start(firm):
     bridge = firm(
         *(*PEOPLE, won("O", "600"), touch("C", campaign="a"), touch("C", campaign="b"), touch("C", campaign="c")),
@@ -143,7 +191,8 @@ def test_cost_and_credit_in_different_currencies_give_no_roi_anywhere(firm):
     assert [row["currency"] for row in rows_of(found.roi, model="linear", level="type", key="Program")] == ["EUR"]
     assert row_of(found.roi, model="linear", level="type", key="Event", currency="EUR")["roi"] is None
     assert roi_of(found, "mail")["roi"] == 2
-    assert any("1 campaign with cost and credit in different currencies" in note for note in found.notes)
+    # The fair, and the program above it.
+    assert found.notes == (f"2 campaigns {APART}; [attribution] currency converts everything to one",)
 
 
 def test_costs_are_converted_at_the_start_of_the_campaign(firm):
@@ -169,9 +218,64 @@ def test_a_cost_without_rate_leaves_roi_undefined_and_says_so(firm):
     assert fair == {"EUR": (None, 600, None), "GBP": (100, 0, None)}
     assert roi_of(found, "program", currency="EUR")["subtree_roi"] is None
     assert found.notes == (
-        "1 campaign with a cost that no exchange rate converts to EUR: "
-        "it stays in its own currency, and ROI is undefined where they won anything",
+        "1 campaign with a cost that no exchange rate converts to EUR: it stays in its own currency",
+        f"2 campaigns {APART}; add exchange rates in the CRM",
     )
+
+
+def defined(found):
+    """Where ROI is defined, own and that of the subtree."""
+    rows = rows_of(found.roi, model="linear")
+    own = {(row["level"], row["key"], row["currency"]) for row in rows if row["roi"] is not None}
+    return own, {(row["level"], row["key"], row["currency"]) for row in rows if row["subtree_roi"] is not None}
+
+
+@pytest.mark.parametrize(("cost_in", "won_in", "currency"), [("EUR", "USD", None), ("CHF", "EUR", "EUR")])
+def test_a_program_that_paid_for_wins_below_it_in_another_currency_has_no_roi_with_them(firm, cost_in, won_in, currency):
+    bridge = firm(
+        *(*PEOPLE, won("O", "600", won_in), touch("C", campaign="leaf"), campaign("root", "100", cost_in, **STARTED)),
+        campaign("leaf", None, won_in, parent_id="root", **STARTED),
+    )
+    found = bridge.attribute(currency=currency)
+    assert defined(found) == ({("campaign", "root", cost_in)}, set())
+    assert any(note.startswith(f"1 campaign {APART}") for note in found.notes)
+
+
+@pytest.mark.parametrize("currency", [None, "EUR"])
+def test_wins_that_no_rate_converts_leave_roi_undefined(firm, currency):
+    bridge = firm(*PEOPLE, won("O", "600", "USD"), touch("C"), campaign("fair", "100", **STARTED))
+    found = bridge.attribute(currency=currency)
+    assert defined(found) == (set(), set())
+    assert any(note.startswith(f"1 campaign {APART}") for note in found.notes)
+
+
+def test_wins_beside_each_other_in_different_currencies_undo_only_the_roi_above(firm):
+    bridge = firm(
+        *(*PEOPLE, person("D"), role("P", "D"), won("O", "600"), won("P", "600", "USD"), campaign("root")),
+        *(touch("C", campaign="here"), touch("D", campaign="there")),
+        *(campaign("here", "100", parent_id="root", **STARTED), campaign("there", "100", "USD", parent_id="root", **STARTED)),
+    )
+    codes = {"here": ("EUR",), "there": ("USD",)}
+    keys = {("campaign", "here"), ("campaign", "there"), ("type", "Event"), ("month", "2026-02")}
+    own, subtree = defined(bridge.attribute())
+    assert own == subtree
+    assert own == {(level, key, code) for level, key in keys for code in codes.get(key, ("EUR", "USD"))}
+
+
+@pytest.mark.parametrize("cost", ["0", "-5", None])
+def test_where_no_money_was_spent_no_currency_is_in_the_way(firm, cost):
+    bridge = firm(
+        *(*PEOPLE, won("O", "600", "USD"), touch("C"), touch("C", campaign="mail")),
+        *(campaign("fair", cost, type="Event"), campaign("mail", "50", "USD", type="Event")),
+    )
+    found = bridge.attribute()
+    assert row_of(found.roi, model="linear", level="type", currency="USD")["roi"] == 11
+    assert found.notes == ()
+
+
+def test_a_win_of_nothing_needs_no_rate(firm):
+    bridge = firm(*PEOPLE, won("O", "600"), won("P", "0", "USD"), role("P", "C"), touch("C"), campaign("fair", "100"))
+    assert roi_of(bridge.attribute(), "fair", currency="EUR")["roi"] == 5
 
 
 def test_spread_shows_who_gains_or_loses_by_the_model(firm):

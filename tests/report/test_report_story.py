@@ -84,6 +84,13 @@ def test_a_cost_that_no_rate_converts_is_not_called_missing(page_of):
     assert "Event in GBP €200.00 €0.00 undefined" in text
 
 
+def test_a_win_that_no_rate_converts_is_said_where_roi_is_missing(page_of):
+    (opportunity, *deal), mail = won("O", "400", "fair"), won("P", "300", "mail")
+    dollars = opportunity.model_copy(update={"currency": "USD"})
+    text = page_of(campaign("fair", "50"), campaign("mail", "10"), *deal, dollars, *mail, currency="EUR").text
+    assert "(as 1 of them) won money in another currency that no exchange rate joins to EUR" in text
+
+
 @pytest.mark.parametrize(
     ("mode", "said"), [("explicit", None), ("hybrid", "Where nobody has a contact role, everybody"), ("implicit", "Everybody")]
 )

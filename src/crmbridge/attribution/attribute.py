@@ -306,20 +306,22 @@ def _notes(
         notes.append("the candidates beside the plan are gone: what would be attributed without campaign evidence is not known")
     if circular:
         notes.append(f"{_campaigns(circular)} among their own ancestors: they count as roots of the hierarchy")
-    if settings.currency is None:
-        ((apart,),) = connection.execute("SELECT count(DISTINCT channel) FROM as_is_apart").fetchall()
-        if apart:
+    if settings.currency is not None:
+        ((unrated,),) = connection.execute(
+            "SELECT count(*) FROM costs WHERE amount IS NOT NULL AND value_minor IS NULL"
+        ).fetchall()
+        if unrated:
             notes.append(
-                f"{_campaigns(apart)} with cost and credit in different currencies: ROI is undefined there; "
-                "[attribution] currency converts everything to one"
+                f"{_campaigns(unrated)} with a cost that no exchange rate converts to {settings.currency}: "
+                "it stays in its own currency"
             )
-    else:
-        ((apart,),) = connection.execute("SELECT count(*) FROM costs WHERE amount IS NOT NULL AND value_minor IS NULL").fetchall()
-        if apart:
-            notes.append(
-                f"{_campaigns(apart)} with a cost that no exchange rate converts to {settings.currency}: "
-                "it stays in its own currency, and ROI is undefined where they won anything"
-            )
+    ((apart,),) = connection.execute("SELECT count(*) FROM as_is_apart").fetchall()
+    if apart:
+        mend = "add exchange rates in the CRM" if settings.currency else "[attribution] currency converts everything to one"
+        notes.append(
+            f"{_campaigns(apart)} with cost and credit in different currencies, their own or those of the campaigns below them: "
+            f"ROI is undefined there; {mend}"
+        )
     return tuple(notes)
 
 

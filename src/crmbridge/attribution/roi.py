@@ -54,34 +54,40 @@ _SPENT = """
     )
     SELECT c.campaign_id AS channel, c.name, c.type, c.parent_id, strftime(c.start_date, '%Y-%m') AS month,
         coalesce(c.currency, sole.currency) AS currency,
-        coalesce(c.value_minor::HUGEINT * c.step, (c.amount * 10000)::HUGEINT) AS cost, c.amount IS NOT NULL AS has_cost,
+        coalesce(c.value_minor::HUGEINT * c.step, (c.amount * 10000)::HUGEINT) AS cost,
         c.amount IS NOT NULL AND c.value_minor IS NULL AS is_unrated
     FROM costs c, sole
 """
 
-# Money was spent and money was won, and no rate tells how much the one is of the other: no ROI, also of what they are part of.
+# Opportunities with touches that count, also those whose amount is missing, or not joined to the others by any rate.
+_REACHED = """
+    CREATE OR REPLACE TEMP TABLE "{scenario}_reached" AS
+    SELECT DISTINCT t.channel, t.path_key, d.state = 'won' AS is_won, d.currency, d.amount,
+        d.residual = 'no_exchange_rate' AS is_unrated
+    FROM {touches} t JOIN {standing} d ON d.opportunity_key = t.path_key WHERE d.state <> 'lost'
+"""
+
+# Money was spent and money was won, and no rate tells how much the one is of the other.
 _APART = """
     CREATE OR REPLACE TEMP TABLE "{scenario}_apart" AS
-    SELECT DISTINCT s.channel FROM spent s JOIN "{scenario}_earned" e USING (channel)
-    WHERE s.has_cost AND e.state = 'won' AND (s.is_unrated OR e.currency IS DISTINCT FROM s.currency)
+    WITH won AS (
+        SELECT DISTINCT channel, currency, is_unrated FROM "{scenario}_reached" WHERE is_won AND amount <> 0
+    ), won_below AS (
+        SELECT t.above AS channel, w.currency, w.is_unrated, bool_or(t.below = t.above) AS is_own
+        FROM won w JOIN campaign_tree t ON t.below = w.channel GROUP BY ALL
+    ), paid_below AS (
+        SELECT t.above AS channel, s.currency, s.is_unrated, bool_or(t.below = t.above) AS is_own
+        FROM spent s JOIN campaign_tree t ON t.below = s.channel WHERE s.cost > 0 GROUP BY ALL
+    )
+    SELECT channel, bool_or(p.is_own AND w.is_own) AS is_own_apart, bool_or(p.is_own) AS is_spent_apart
+    FROM paid_below p JOIN won_below w USING (channel)
+    WHERE p.is_unrated OR w.is_unrated OR p.currency IS DISTINCT FROM w.currency GROUP BY channel
 """
 
 _PEOPLE = """
     CREATE OR REPLACE TEMP TABLE campaign_people AS
-    SELECT campaign_id AS channel, count(*) AS members, count(*) FILTER (has_responded) AS responses,
-        count(*) FILTER (p.leads > 0) AS leads
-    FROM engagements JOIN resolved.people p USING (person_key) GROUP BY campaign_id
-"""
-
-_INFLUENCED = """
-    CREATE OR REPLACE TEMP TABLE "{scenario}_influenced" AS
-    WITH touched AS (
-        SELECT p.channel, d.state, d.currency, p.path_key FROM "{scenario}_places" p
-        JOIN {standing} d ON d.opportunity_key = p.path_key WHERE p.channel_rank = 1
-    ), named AS (SELECT t.*, s.type, s.month FROM touched t LEFT JOIN spent s USING (channel))
-    SELECT 'campaign' AS level, channel AS key, state, currency, count(*) AS opportunities FROM named GROUP BY ALL
-    UNION ALL SELECT 'type', type, state, currency, count(DISTINCT path_key) FROM named WHERE type IS NOT NULL GROUP BY ALL
-    UNION ALL SELECT 'month', month, state, currency, count(DISTINCT path_key) FROM named WHERE month IS NOT NULL GROUP BY ALL
+    SELECT campaign_id AS channel, person_key, has_responded, p.leads > 0 AS is_lead
+    FROM engagements JOIN resolved.people p USING (person_key)
 """
 
 _LONG = """
@@ -106,51 +112,72 @@ _ROI = """
     own AS (
         SELECT m.place, m.model, k.channel, k.currency, k.is_own, s.name, s.type, s.month, s.parent_id,
             c.cost, coalesce(e.won, 0) AS won, coalesce(e.open, 0) AS open,
-            k.channel IN (FROM "{scenario}_apart") AS is_apart,
-            -- The same people beside every currency: they are no money, and are never summed over currencies.
-            coalesce(p.members, 0) AS members, coalesce(p.responses, 0) AS responses, coalesce(p.leads, 0) AS leads
+            coalesce(a.is_own_apart, false) AS is_apart, coalesce(a.is_spent_apart, false) AS is_spent_apart,
+            a.channel IS NOT NULL AS is_subtree_apart,
+            coalesce(s.cost > 0 AND s.currency IS DISTINCT FROM k.currency, false) AS is_paid_elsewhere
         FROM keys k CROSS JOIN models m
         LEFT JOIN spent s ON s.channel = k.channel
         LEFT JOIN spent c ON c.channel = k.channel AND c.currency IS NOT DISTINCT FROM k.currency
         LEFT JOIN earned e ON e.model = m.model AND e.channel = k.channel AND e.currency IS NOT DISTINCT FROM k.currency
-        LEFT JOIN campaign_people p ON p.channel = k.channel
+        LEFT JOIN "{scenario}_apart" a ON a.channel = k.channel
     ),
     below AS (
         SELECT o.model, coalesce(t.above, o.channel) AS channel, o.currency, sum(o.cost) AS cost, sum(o.won) AS won,
-            sum(o.open) AS open, bool_or(o.is_apart) AS is_apart
+            sum(o.open) AS open
         FROM own o LEFT JOIN campaign_tree t ON t.below = o.channel GROUP BY ALL
     ),
     leveled AS (
         SELECT o.place, o.model, 'campaign' AS level, o.channel AS key, o.name, o.type, o.parent_id, o.currency, o.cost,
-            b.cost AS subtree_cost, o.won, o.open, b.won AS subtree_won, b.open AS subtree_open, o.members, o.responses, o.leads,
-            o.is_apart, b.is_apart AS is_subtree_apart
+            b.cost AS subtree_cost, o.won, o.open, b.won AS subtree_won, b.open AS subtree_open, o.is_apart, o.is_subtree_apart,
+            o.is_paid_elsewhere
         FROM own o JOIN below b ON b.model = o.model AND b.channel = o.channel AND b.currency IS NOT DISTINCT FROM o.currency
-        UNION ALL
-        SELECT place, model, 'type', type, type, type, NULL, currency, sum(cost), sum(cost), sum(won), sum(open), sum(won),
-            sum(open), sum(members), sum(responses), sum(leads), bool_or(is_apart), bool_or(is_apart)
-        FROM own WHERE type IS NOT NULL AND is_own
-        GROUP BY place, model, type, currency
-        UNION ALL
-        SELECT place, model, 'month', month, month, NULL, NULL, currency, sum(cost), sum(cost), sum(won), sum(open), sum(won),
-            sum(open), sum(members), sum(responses), sum(leads), bool_or(is_apart), bool_or(is_apart)
-        FROM own WHERE month IS NOT NULL AND is_own
-        GROUP BY place, model, month, currency
+        UNION ALL {by_type} UNION ALL {by_month}
+    ),
+    -- Campaigns whose people and opportunities a row counts. Those are no money: all of them, beside every currency.
+    behind AS (
+        FROM (
+            SELECT unnest(['campaign', 'type', 'month']) AS level, unnest([channel, type, month]) AS key, k.currency, channel,
+                is_own
+            FROM keys k LEFT JOIN spent s USING (channel)
+        ) WHERE key IS NOT NULL AND (is_own OR level = 'campaign')
+    ),
+    peopled AS (
+        SELECT level, key, currency, count(*) AS members, count(*) FILTER (has_responded) AS responses,
+            count(*) FILTER (is_lead) AS leads
+        FROM (
+            SELECT level, key, currency, person_key, bool_or(has_responded) AS has_responded, bool_or(is_lead) AS is_lead
+            FROM behind JOIN campaign_people USING (channel) GROUP BY level, key, currency, person_key
+        ) GROUP BY level, key, currency
     ),
     counted AS (
-        SELECT level, key, currency, sum(opportunities) AS opportunities,
-            coalesce(sum(opportunities) FILTER (state = 'won'), 0) AS won_opportunities
-        FROM "{scenario}_influenced" GROUP BY level, key, currency
+        SELECT level, key, currency, count(*) AS opportunities, count(*) FILTER (is_won) AS won_opportunities
+        FROM (
+            SELECT DISTINCT b.level, b.key, b.currency, r.path_key, r.is_won
+            FROM behind b JOIN "{scenario}_reached" r USING (channel)
+        ) GROUP BY level, key, currency
     )
     SELECT '{scenario}' AS scenario, l.*,
         CASE WHEN l.cost > 0 AND NOT l.is_apart THEN (l.won - l.cost)::DOUBLE / l.cost::DOUBLE END AS roi,
         CASE WHEN l.subtree_cost > 0 AND NOT l.is_subtree_apart
             THEN (l.subtree_won - l.subtree_cost)::DOUBLE / l.subtree_cost::DOUBLE END AS subtree_roi,
+        coalesce(p.members, 0) AS members, coalesce(p.responses, 0) AS responses, coalesce(p.leads, 0) AS leads,
         coalesce(c.opportunities, 0) AS opportunities, coalesce(c.won_opportunities, 0) AS won_opportunities,
         {per_lead} AS cost_per_lead, {per_response} AS cost_per_response, {per_opportunity} AS cost_per_opportunity,
         {per_won} AS cost_per_won
-    FROM leveled l LEFT JOIN counted c ON c.level = l.level AND c.key = l.key AND c.currency IS NOT DISTINCT FROM l.currency
+    FROM leveled l
+    LEFT JOIN peopled p ON p.level = l.level AND p.key = l.key AND p.currency IS NOT DISTINCT FROM l.currency
+    LEFT JOIN counted c ON c.level = l.level AND c.key = l.key AND c.currency IS NOT DISTINCT FROM l.currency
     ORDER BY l.place, l.level, l.won DESC, l.key, l.currency
 """
+
+# Undefined in every currency: what it won in one may have been paid for in another.
+_GROUPED = """
+    SELECT place, model, '{level}', {level}, {level}, {type}, NULL, currency, sum(cost), sum(cost), sum(won), sum(open), sum(won),
+        sum(open), {apart}, {apart}, bool_or(is_paid_elsewhere)
+    FROM own WHERE {level} IS NOT NULL AND is_own
+    GROUP BY place, model, {level}, currency
+"""
+_APART_IN_ANY = "bool_or(bool_or(is_spent_apart)) OVER (PARTITION BY model, {level})"
 
 _SPREAD = """
     WITH ranked AS (
@@ -170,7 +197,8 @@ def prepare_campaigns(connection: duckdb.DuckDBPyConnection, *, settings: Attrib
     """Make the tables of what campaigns cost and how they hang together, after `journeys.prepare`.
 
     Makes `spent` (one row per campaign: channel, name, type, parent_id, month, currency, cost in ten-thousandths),
-    `campaign_tree` (below, above; every campaign also with itself) and `campaign_people` (members, responses, leads).
+    `campaign_tree` (below, above; every campaign also with itself) and `campaign_people` (one row per campaign and person:
+    channel, person_key, has_responded, is_lead).
 
     Returns:
         How many campaigns are their own ancestors; they count as roots.
@@ -188,7 +216,8 @@ def earn(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequ
 
     Makes `<scenario>_places` (see `credit.place_touches`), and `<scenario>_earned`: channel, state, month, currency,
     opportunities and one column of ten-thousandths per model; `<scenario>_long`, the same with one row per model; and
-    `<scenario>_influenced` and `<scenario>_apart` for `roi_table`.
+    `<scenario>_reached` (channel, opportunity) and `<scenario>_apart` (campaigns whose cost and wins, or those of the campaigns
+    below them, no rate joins) for `roi_table`.
 
     Args:
         connection: after `prepare_campaigns`.
@@ -207,7 +236,7 @@ def earn(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models: Sequ
         GROUP BY c.channel, d.state, d.month, d.currency"""
     )
     connection.execute(f'CREATE OR REPLACE TEMP TABLE "{scenario.name}_long" AS {_long(scenario, models)}')
-    connection.execute(_INFLUENCED.format(scenario=scenario.name, standing=scenario.standing))
+    connection.execute(_REACHED.format(scenario=scenario.name, touches=scenario.touches, standing=scenario.standing))
     connection.execute(_APART.format(scenario=scenario.name))
 
 
@@ -222,12 +251,16 @@ def roi_table(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models:
     """ROI of a scenario by campaign, type and month, under every model; a table of the schema `ROI`."""
     names = " UNION ALL ".join(f"SELECT {index} AS place, '{model.name}' AS model" for index, model in enumerate(models))
     per = {
-        "per_lead": _per("l.leads"),
-        "per_response": _per("l.responses"),
+        "per_lead": _per("p.leads"),
+        "per_response": _per("p.responses"),
         "per_opportunity": _per("c.opportunities"),
         "per_won": _per("c.won_opportunities"),
     }
-    sql = _ROI.format(scenario=scenario.name, models=names, **per)
+    by_type, by_month = (
+        _GROUPED.format(level=level, type=kind, apart=_APART_IN_ANY.format(level=level))
+        for level, kind in (("type", "type"), ("month", "NULL"))
+    )
+    sql = _ROI.format(scenario=scenario.name, models=names, by_type=by_type, by_month=by_month, **per)
     table = connection.execute(sql).to_arrow_table()
     counts = {"won": "won_opportunities"}
     money = {
@@ -243,8 +276,9 @@ def roi_table(connection: duckdb.DuckDBPyConnection, scenario: Scenario, models:
 
 
 def _per(count: str) -> str:
-    """Ten-thousandths per piece, rounded half up; null for no pieces or no cost."""
-    return f"CASE WHEN {count} > 0 AND l.cost IS NOT NULL THEN (2 * l.cost + {count}) // (2 * {count}) END"
+    """Ten-thousandths per piece, rounded half up; null for no pieces, no cost, or a cost that is partly in another currency."""
+    is_known = f"{count} > 0 AND l.cost IS NOT NULL AND NOT l.is_paid_elsewhere"
+    return f"CASE WHEN {is_known} THEN (2 * l.cost + {count}) // (2 * {count}) END"
 
 
 def _long(scenario: Scenario, models: Sequence[Model]) -> str:

@@ -50,6 +50,7 @@ class Returns:
         undefined: those of the most credit among the ones without.
         undefined_count: how many have none.
         elsewhere_count: how many of those cost money in another currency.
+        apart_count: how many of those cost money in this one, and won some in another.
         undefined_credit: what those earned together.
         currency: of all of these.
     """
@@ -59,6 +60,7 @@ class Returns:
     undefined: tuple[Earner, ...]
     undefined_count: int
     elsewhere_count: int
+    apart_count: int
     undefined_credit: Decimal
     currency: str | None
 
@@ -103,6 +105,7 @@ def returns_of(roi: pa.Table, *, scenario: str, model: str, currency: str | None
         undefined=tuple(one for one in undefined if one.credit),
         undefined_count=len(without),
         elsewhere_count=len(elsewhere.keys() & set(without["key"].to_pylist())),
+        apart_count=len(without.filter(pc.field("own_cost") > _ZERO)),
         undefined_credit=pc.sum(without["won_credit"]).as_py() or _ZERO,
         currency=currency,
     )
