@@ -176,10 +176,11 @@ class _Walk:
         return [line for line in lines if outcomes.get(line.write.key) in wanted]
 
     def _send(self, lines: list[PlannedWrite]) -> None:
-        now = _read_pairs(self.adapter, [line.write for line in lines])
+        roles = _read_roles(self.adapter, [line.write for line in lines])
+        now = {line.write.key: _state(roles, line.write) for line in lines}
         absent_keys = {key for key, state in now.items() if not state.rows}
         blocked = self.journal.blocked(self.run, lines, absent_keys)
-        decided = _decided([line.write for line in lines if line.write.key not in blocked], now)
+        decided = _decided([line.write for line in lines if line.write.key not in blocked], now, roles)
         self.journal.record_intents(self.run, lines, list(decided.values()), blocked)
         self.done += len(decided) + len(blocked)
         self._tell(Step.INTENDED, len(lines))
@@ -247,9 +248,9 @@ def _believed(write: RoleWrite, receipt: Receipt) -> Receipt:
     return receipt
 
 
-def _decided(writes: Iterable[RoleWrite], now: dict[str, PairState]) -> dict[str, Receipt]:
+def _decided(writes: Iterable[RoleWrite], now: dict[str, PairState], roles: dict[str, list[ContactRole]]) -> dict[str, Receipt]:
     """Receipts, by key, of the writes that need no sending: there already, or changed since the plan."""
-    outcomes = ((write.key, verdict(write, now[write.key])) for write in writes)
+    outcomes = ((write.key, Outcome.CONFLICT if _is_moved(write, roles) else verdict(write, now[write.key])) for write in writes)
     return {
         key: Receipt(key=key, outcome=outcome, before=now[key], after=now[key])
         for key, outcome in outcomes
@@ -257,12 +258,23 @@ def _decided(writes: Iterable[RoleWrite], now: dict[str, PairState]) -> dict[str
     }
 
 
-def _read_pairs(adapter: Adapter, writes: Sequence[RoleWrite]) -> dict[str, PairState]:
-    """The pair of every write as it is now, by key."""
+def _read_roles(adapter: Adapter, writes: Sequence[RoleWrite]) -> dict[str, list[ContactRole]]:
+    """The roles of every opportunity that is written to, as they are now."""
     roles: dict[str, list[ContactRole]] = {write.opportunity_id: [] for write in writes}
     for role in adapter.read_roles(list(roles)):
         roles[role.opportunity_id].append(role)
-    return {write.key: pair_state(roles[write.opportunity_id], write.contact_id) for write in writes}
+    return roles
+
+
+def _state(roles: dict[str, list[ContactRole]], write: RoleWrite) -> PairState:
+    return pair_state(roles[write.opportunity_id], write.contact_id)
+
+
+def _is_moved(write: RoleWrite, roles: dict[str, list[ContactRole]]) -> bool:
+    """Whether a row to be removed stands under another contact now, as a merge of contacts leaves it."""
+    ids = {row.id for row in write.expected.rows}
+    others = (role.id for role in roles[write.opportunity_id] if role.contact_id != write.contact_id)
+    return write.action == "remove" and not ids.isdisjoint(others)
 
 
 def _chunks(lines: Iterable[PlannedWrite], size: int) -> Iterator[list[PlannedWrite]]:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_S = 15.0
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
-_UNSENT = (NewConnectionError, ConnectTimeoutError, SSLError)
+# Not SSLError: TLS may break at any moment, also while the answer is read.
+_UNSENT = (NewConnectionError, ConnectTimeoutError)
 
 
 class NoAnswer(Exception):

@@ -95,7 +95,11 @@ def _answered(send: Callable[[Any], object], part: Sequence[Any]) -> list[Answer
         return [refused(code)] * len(part)
     # The request as a whole was refused, so nothing of it was done: find the row that spoils it.
     middle = len(part) // 2
-    return _answered(send, part[:middle]) + _answered(send, part[middle:])
+    answers = _answered(send, part[:middle])
+    try:
+        return answers + _answered(send, part[middle:])
+    except CrmBridgeError as error:
+        return answers + [unanswered(_why(error))] * (len(part) - middle)
 
 
 def _read(body: object, rows: int) -> list[Answer]:

@@ -8,6 +8,7 @@ surely did not take the first: then the answer counts as lost, and reading back 
 from __future__ import annotations
 
 import re
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -216,4 +217,7 @@ def _is_unsent(error: BaseException) -> bool:
         return True
     reason = error.args[0] if error.args else None
     reason = getattr(reason, "reason", reason)
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError | SSLError)
+    if isinstance(reason, SSLError):
+        # TLS may break at any moment, also while the answer is read; only whom it does not trust it tells nothing.
+        return bool(reason.args) and isinstance(reason.args[0], ssl.SSLCertVerificationError)
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)

@@ -19,7 +19,7 @@ from crmbridge.adapters.salesforce.outcomes import (
     unanswered,
     waves,
 )
-from crmbridge.contract import Outcome, PairState, Receipt, RoleWrite, pair_state, settled, verdict
+from crmbridge.contract import Checkpoint, Outcome, PairState, Receipt, RoleWrite, pair_state, settled, verdict
 from crmbridge.errors import CrmBridgeError, CrmUnavailable
 
 if TYPE_CHECKING:
@@ -28,13 +28,16 @@ if TYPE_CHECKING:
     from crmbridge.adapters.salesforce.connection import Connection
     from crmbridge.adapters.salesforce.provenance import Provenance
     from crmbridge.adapters.salesforce.reader import Reader
-    from crmbridge.contract import Checkpoint
     from crmbridge.model import ContactRole
 
 LOCK_ATTEMPTS = 5
 """How often a row is sent while somebody else holds its lock."""
 
+TAKES_BACK = "takes_back"
+"""The kind of checkpoint that names a row of ours which came in beside somebody else's."""
+
 _LOCK_WAIT_S = 1.0
+_KEYS_PER_QUERY = 100
 _INVISIBLE = "CONTACT_NOT_VISIBLE"
 _MALFORMED = "MALFORMED_ID"
 
@@ -78,10 +81,11 @@ class RoleWriter:
             if checkpoint.kind == bulk_ingest.KIND and not awaited.isdisjoint(checkpoint.keys):
                 bulk_ingest.brought_to_end(self._connection, checkpoint.reference)
         normal = [_normal(write) for write in writes]
-        receipts = self._read_back(normal)
+        named = {key: one.reference for one in checkpoints if one.kind == TAKES_BACK for key in one.keys}
+        receipts = self._read_back(normal, named)
         absent = [write for write in normal if receipts[write.key].outcome is Outcome.ABSENT]
         if absent and self._wait_out():
-            receipts |= self._read_back(absent)
+            receipts |= self._read_back(absent, named)
         yield from receipts.values()
 
     def _wait_out(self) -> bool:
@@ -91,15 +95,45 @@ class RoleWriter:
         time.sleep(max(self._options.settle_wait_s - since_s, 0))
         return self._options.settle_wait_s > 0
 
-    def _read_back(self, writes: Sequence[RoleWrite]) -> dict[str, Receipt]:
+    def _read_back(self, writes: Sequence[RoleWrite], named: Mapping[str, str]) -> dict[str, Receipt]:
+        """Judge writes by what is there; `named` has the rows of those that came in beside another's, by write."""
+        # No primary is put back here: what went since the write was made may have been cleared by a person.
         now = self._roles(writes)
         receipts = {write.key: settled(write, _state(now, write)) for write in writes}
-        removed = [write for write in writes if _is_removed(write, receipts[write.key])]
-        lacking = _lacking_primary(removed, {write.opportunity_id: write.expected.primary_contact_id for write in removed}, now)
-        if lacking and self._restored(lacking):
-            now |= self._roles([write for write in removed if write.opportunity_id in lacking])
-            receipts |= {write.key: settled(write, _state(now, write)) for write in removed}
+        there = [write for write in writes if write.action == "put" and receipts[write.key].outcome is not Outcome.ABSENT]
+        row_ids = {key: row_id for key, row_id in named.items() if key in receipts} | self._row_ids(there)
+        now |= self._take_back_beside({row_id: write for write in there if (row_id := row_ids.get(write.key))})
+        for write in there:
+            if write.key in row_ids:
+                receipts[write.key] = _known(write, row_ids[write.key], _state(now, write))
         return receipts
+
+    def _row_ids(self, writes: Sequence[RoleWrite]) -> dict[str, str | None]:
+        """Which row each write has made, None for none, by the key that the row carries; empty where rows carry none."""
+        field = self._options.write_key_field
+        if field is None:
+            return {}
+        found: dict[str, str | None] = {write.key: None for write in writes}
+        for start in range(0, len(writes), _KEYS_PER_QUERY):
+            keys = ", ".join(_quoted(write.key) for write in writes[start : start + _KEYS_PER_QUERY])
+            try:
+                rows = self._connection.records(f"SELECT Id, {field} FROM {collections.ROLES} WHERE {field} IN ({keys})")
+            except Refusal:  # there is no such field: no row can carry it
+                return {}
+            found |= {row[field]: long_id(row["Id"]) for row in rows}
+        return found
+
+    def _take_back_beside(self, row_ids: Mapping[str, RoleWrite]) -> Roles:
+        """Take back those of our rows that stand beside somebody else's; gives the roles of their opportunities."""
+        if not row_ids:
+            return {}
+        now = self._roles(row_ids.values())
+        beside = {}
+        for row_id, write in row_ids.items():
+            ids = [row.id for row in _state(now, write).rows]
+            if row_id in ids and len(ids) > 1:
+                beside[row_id] = write
+        return now | self._take_back(beside, now) if beside else now
 
     def _wave(self, wave: list[RoleWrite], checkpoint: Callable[[Checkpoint], None]) -> list[Receipt]:
         before, visible = self._before(wave)
@@ -109,12 +143,13 @@ class RoleWriter:
         sent = [write for write in needed if write.key not in answers]
         answers |= self._sent(sent, checkpoint)
         try:
-            after = self._verified(sent, answers, before)
+            after = self._verified(sent, answers, before, checkpoint)
         except CrmBridgeError as error:
             # It was sent: whoever settles reads back.
             after = before
             answers |= {write.key: unanswered(f"UNVERIFIED_{type(error).__name__}") for write in sent}
-        return [_receipt(write, judged[write.key], answers, before, after) for write in wave]
+        is_keyed = self._options.write_key_field is not None
+        return [_receipt(write, judged[write.key], answers, before, after, is_keyed=is_keyed) for write in wave]
 
     def _before(self, writes: Sequence[RoleWrite]) -> tuple[Roles, frozenset[str]]:
         """The roles of these opportunities, and which of the contacts to be added are there and may be seen."""
@@ -157,7 +192,12 @@ class RoleWriter:
                 break
             time.sleep(_LOCK_WAIT_S * 2 ** (attempt - 1))
             try:
-                answers |= send(locked)
+                # Who held the lock was changing this very opportunity.
+                now = self._roles(locked)
+                unchanged = [write for write in locked if verdict(write, _state(now, write)) is None]
+                if not unchanged:
+                    break
+                answers |= send(unchanged)
             except (CrmUnavailable, Refusal):
                 break  # what was locked stays open
         return answers
@@ -182,7 +222,13 @@ class RoleWriter:
             by_key[row.key].append(answer)
         return {key: together(group) for key, group in by_key.items()}
 
-    def _verified(self, writes: Sequence[RoleWrite], answers: Mapping[str, Answer], before: Roles) -> Roles:
+    def _verified(
+        self,
+        writes: Sequence[RoleWrite],
+        answers: Mapping[str, Answer],
+        before: Roles,
+        checkpoint: Callable[[Checkpoint], None],
+    ) -> Roles:
         """Read what was written; take back a row that came beside another's, and restore a primary that went."""
         if not writes:
             return before
@@ -191,15 +237,40 @@ class RoleWriter:
         primaries = {write.opportunity_id: _primary(before[write.opportunity_id]) for write in removed}
         doubled = {row_id: write for write in writes for row_id in _doubled(write, answers[write.key], _state(after, write))}
         if doubled:
-            for write in doubled.values():
-                others = [role for role in after[write.opportunity_id] if role.id not in doubled]
-                primaries[write.opportunity_id] = _primary(others)
-            collections.delete(self._connection, list(doubled))
-            after |= self._roles(doubled.values())
+            for row_id, write in doubled.items():
+                checkpoint(Checkpoint(kind=TAKES_BACK, reference=row_id, keys=(write.key,)))
+            after |= self._take_back(doubled, after)
         lacking = _lacking_primary(removed, primaries, after)
         if lacking and self._restored(lacking):
             after |= self._roles([write for write in writes if write.opportunity_id in lacking])
         return after
+
+    def _take_back(self, row_ids: Mapping[str, RoleWrite], now: Roles) -> Roles:
+        """Delete rows of ours, and leave the primary as the others have it; gives the roles of their opportunities.
+
+        Raises:
+            CrmUnavailable: it could not be done; whoever settles tries again.
+        """
+        others = {
+            write.opportunity_id: [role for role in now[write.opportunity_id] if role.id not in row_ids]
+            for write in row_ids.values()
+        }
+        self._delete(list(row_ids))
+        after = self._roles(row_ids.values())
+        lacking = _lacking_primary((), {opportunity_id: _primary(roles) for opportunity_id, roles in others.items()}, after)
+        if lacking and self._restored(lacking):
+            after |= self._roles([write for write in row_ids.values() if write.opportunity_id in lacking])
+        return after
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        """Delete rows, again where they are locked or an answer is lost: what is gone already is refused, and no harm done."""
+        for attempt in range(LOCK_ATTEMPTS):
+            answers = collections.delete(self._connection, ids)
+            ids = [row_id for row_id, answer in zip(ids, answers, strict=True) if answer.fate is Fate.OPEN]
+            if not ids:
+                return
+            time.sleep(_LOCK_WAIT_S * 2**attempt)
+        raise CrmUnavailable("a role that came in beside somebody else's could not be taken back yet")
 
     def _restored(self, lacking: Mapping[str, str]) -> bool:
         """Make rows primary again.
@@ -238,19 +309,21 @@ def _doubled(write: RoleWrite, answer: Answer, after: PairState) -> list[str]:
     return [answer.row_id] if is_beside and answer.row_id else []
 
 
-def _receipt(write: RoleWrite, judged: Outcome | None, answers: Mapping[str, Answer], before: Roles, after: Roles) -> Receipt:
+def _receipt(
+    write: RoleWrite, judged: Outcome | None, answers: Mapping[str, Answer], before: Roles, after: Roles, *, is_keyed: bool
+) -> Receipt:
     was, now = _state(before, write), _state(after, write)
     if judged is not None:
         return Receipt(key=write.key, outcome=judged, before=was, after=was)
-    return receipt(write, answers[write.key], was, now)
+    answer = answers[write.key]
+    if is_keyed and write.action == "put" and answer.fate is Fate.OPEN:
+        # Whose row it is that can be seen, its key tells: whoever settles asks for it.
+        return Receipt(key=write.key, outcome=Outcome.UNKNOWN, before=was, after=now, code=answer.code or "NO_ANSWER")
+    return receipt(write, answer, was, now)
 
 
 def _state(roles: Roles, write: RoleWrite) -> PairState:
     return pair_state(roles[write.opportunity_id], write.contact_id)
-
-
-def _is_removed(write: RoleWrite, receipt: Receipt) -> bool:
-    return write.action == "remove" and receipt.outcome is Outcome.APPLIED
 
 
 def _place(write: RoleWrite) -> tuple[str, bool, str]:
@@ -263,6 +336,17 @@ def _impossible(writes: Sequence[RoleWrite], visible: frozenset[str]) -> dict[st
     invisible = {write.key: refused(_INVISIBLE) for write in writes if write.action == "put" and write.contact_id not in visible}
     malformed = {write.key: refused(_MALFORMED) for write in writes if not _is_well_formed(write)}
     return invisible | malformed
+
+
+def _known(write: RoleWrite, row_id: str | None, now: PairState) -> Receipt:
+    """Judge a put whose row is known: whatever else is there is somebody else's."""
+    judged = settled(write, now)
+    is_foreign = bool(now.rows) and row_id not in {row.id for row in now.rows}
+    return judged.model_copy(update={"outcome": Outcome.CONFLICT}) if is_foreign else judged
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _is_well_formed(write: RoleWrite) -> bool:
