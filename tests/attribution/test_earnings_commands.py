@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import stat
 from contextlib import closing
+from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from crmbridge.adapters.sql import schema
 from crmbridge.cli.app import app
+from crmbridge.cli.console import money_cell
 from crmbridge.model import OpportunityContactLookup
 from crmbridge.testing.worlds import world_of
 
@@ -184,3 +186,43 @@ def test_freeze_then_restatement(run, answer, tmp_path):
     shown = run("restatement", "2026-Q2").stdout
     assert "its amount, currency or exchange rate changed" in shown
     assert run("freeze", "2026-Q2").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "shown"),
+    [
+        ("10.0050", "KWD", "10.005"),
+        ("1234.0000", "JPY", "1,234"),
+        ("1234.5000", "EUR", "1,234.50"),
+        ("33.3333", "EUR", "33.33"),
+        ("-0.0050", "KWD", "-0.005"),
+        ("10.0050", None, "10.005"),
+        ("1234567", None, "1,234,567.00"),
+        ("0.0000", None, "0.00"),
+        (None, "EUR", None),
+    ],
+)
+def test_amounts_have_the_digits_of_their_currency(amount, currency, shown):
+    assert money_cell(None if amount is None else Decimal(amount), currency) == shown
+
+
+def test_commands_show_what_the_ledger_holds(tmp_path):
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'crm.db'}")
+    schema.create_tables(engine)
+    records = (
+        ACCOUNT,
+        person("C"),
+        role("O", "C"),
+        won("O", "10.005", "KWD"),
+        won("P", "7", "JPY"),
+        touch("C"),
+        campaign("fair"),
+    )
+    schema.load(engine, world_of(records))
+    engine.dispose()
+    settings = tmp_path / "crmbridge.toml"
+    settings.write_text('[crm]\nadapter = "sql"\n[crm.options]\nurl = "sqlite:///crm.db"\n', encoding="utf-8")
+    assert CliRunner().invoke(app, ["--settings", str(settings), "pull"]).exit_code == 0
+    for words in (["ledger"], ["ledger", "--gaps"], ["attribute"], ["roi"], ["coverage"], ["freeze", "2026-05"]):
+        shown = CliRunner().invoke(app, ["--settings", str(settings), *words]).stdout
+        assert ("10.005" in shown, "10.01" in shown, "7.00" in shown) == (True, False, False), words

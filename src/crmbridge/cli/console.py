@@ -20,6 +20,7 @@ from crmbridge.errors import WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from decimal import Decimal
 
     from rich.console import Console as RichConsole
     from rich.console import RenderableType
@@ -191,6 +192,18 @@ def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str
 def currency_cell(code: str | None) -> str:
     """The currency beside an amount; a blank would leave open whether it is that of the row above."""
     return code or "(no currency)"
+
+
+def money_cell(amount: Decimal | None, currency: str | None) -> str | None:
+    """An amount to the currency's own minor unit; without a currency, to the cent, or as fine as it is."""
+    from babel.numbers import get_currency_precision
+
+    if amount is None:
+        return None
+    if currency is not None:
+        return f"{amount:,.{get_currency_precision(currency)}f}"
+    whole, _, fraction = f"{amount:,f}".partition(".")
+    return f"{whole}.{fraction.rstrip('0'):0<2}"
 
 
 def cell_text(cell: object) -> str:

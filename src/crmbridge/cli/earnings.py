@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from crmbridge.cli.console import currency_cell, grid
+from crmbridge.cli.console import currency_cell, grid, money_cell
 from crmbridge.cli.progress import progress
 from crmbridge.cli.session import session_of
 from crmbridge.errors import PlanRefused, SettingsError
@@ -282,7 +282,7 @@ def _ledger_cells(found: Attribution, cells: dict[tuple[Any, ...], dict[str, Any
     made: list[object] = []
     for scenario in found.scenarios:
         cell = cells.get((scenario, *key))
-        made += [cell["opportunities_sum"], _money(cell["amount_sum"])] if cell else [0, _money(Decimal(0))]
+        made += [cell["opportunities_sum"] if cell else 0, money_cell(cell["amount_sum"] if cell else Decimal(0), key[1])]
     return made
 
 
@@ -292,14 +292,14 @@ def _gap_report(found: Attribution) -> Iterable[RenderableType]:
             row["opportunity_id"],
             row["state"],
             row["residual"].replace("_", " "),
-            row["amount"],
+            money_cell(row["amount"], row["currency"]),
             currency_cell(row["currency"]),
             _yes(row["closes"]),
         )
         for row in found.gaps.slice(0, _ROWS_SHOWN).to_pylist()
     ]
     columns = ["opportunity", "state", "gap", ">amount", "", "the plan closes it"]
-    yield grid(columns, [(*row[:3], _money(row[3]), *row[4:]) for row in rows])
+    yield grid(columns, rows)
     if len(found.gaps) > _ROWS_SHOWN:
         yield f"and {len(found.gaps) - _ROWS_SHOWN:,} more: --json, or crmbridge report --tables FOLDER"
 
@@ -312,14 +312,11 @@ def _roi_report(found: Attribution, rows: pa.Table, model: str) -> Iterable[Rend
         (
             row["scenario"].replace("_", " "),
             row["name"] or row["key"],
-            _money(row["own_cost"]),
-            _money(row["won_credit"]),
-            _money(row["open_credit"]),
+            *(money_cell(row[column], row["currency"]) for column in ("own_cost", "won_credit", "open_credit")),
             currency_cell(row["currency"]),
             _ratio(row["roi"]),
             _ratio(row["subtree_roi"]),
-            _money(row["cost_per_response"]),
-            _money(row["cost_per_won"]),
+            *(money_cell(row[column], row["currency"]) for column in ("cost_per_response", "cost_per_won")),
         )
         for row in rows.slice(0, _ROWS_SHOWN).to_pylist()
     ]
@@ -342,8 +339,12 @@ def _credit_report(found: Attribution) -> Iterable[RenderableType]:
     names = {row["key"]: row["name"] for row in _rows(found.roi, level="campaign", model=lead).to_pylist()}
     columns = ["campaign", "", *(f">{one.label}" for one in found.models)]
     rows = [
-        [names.get(key[0]) or key[0], currency_cell(key[1]), *(_money(cells.get((*key, one.name))) for one in found.models)]
-        for key in keys[:_ROWS_SHOWN]
+        [
+            names.get(key) or key,
+            currency_cell(code),
+            *(money_cell(cells.get((key, code, one.name)), code) for one in found.models),
+        ]
+        for key, code in keys[:_ROWS_SHOWN]
     ]
     yield f"Won credit, {found.scenarios[-1].replace('_', ' ')}"
     yield grid(columns, rows)
@@ -353,7 +354,8 @@ def _credit_report(found: Attribution) -> Iterable[RenderableType]:
 
 def _frozen_report(path: Path, period: Period, taken: Books, *, is_over: bool) -> Iterable[RenderableType]:
     summed = taken.basis.group_by("currency").aggregate([("amount", "sum")]).to_pylist()
-    amounts = sorted(f"{_money(row['amount_sum'] or Decimal(0))} {currency_cell(row['currency'])}" for row in summed)
+    known = ((row["amount_sum"] or Decimal(0), row["currency"]) for row in summed)
+    amounts = sorted(f"{money_cell(amount, currency)} {currency_cell(currency)}" for amount, currency in known)
     yield f"Frozen: {len(taken.basis):,} won opportunities of {period.name}: {', '.join(amounts) or 'nothing was won'}"
     yield str(path)
     if not is_over:
@@ -369,9 +371,7 @@ def _restatement_report(table: pa.Table, causes: dict[str, str]) -> Iterable[Ren
         (
             row["model"],
             row["name"] or row["campaign_id"],
-            _money(row["frozen"]),
-            _money(row["now"]),
-            _money(row["difference"]),
+            *(money_cell(row[column], row["currency"]) for column in ("frozen", "now", "difference")),
             currency_cell(row["currency"]),
             causes[row["cause"]],
         )
@@ -386,10 +386,6 @@ def _written(path: Path, tables: Path | None) -> Iterable[str]:
     yield f"The page: {path}"
     if tables is not None:
         yield f"Its tables: {tables}"
-
-
-def _money(amount: Decimal | None) -> str | None:
-    return None if amount is None else f"{amount:,.2f}"
 
 
 def _ratio(ratio: float | None) -> str:

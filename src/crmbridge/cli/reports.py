@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crmbridge.cli.console import currency_cell, grid
+from crmbridge.cli.console import currency_cell, grid, money_cell
 from crmbridge.cli.progress import progress
 from crmbridge.cli.session import session_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from decimal import Decimal
 
     from rich.console import RenderableType
 
@@ -119,19 +118,15 @@ def _coverage_rows(found: Coverage) -> Iterable[tuple[object, ...]]:
         yield (
             row.state,
             row.opportunities,
-            _money(row.amount),
+            money_cell(row.amount, row.currency),
             currency_cell(row.currency),
             _share(row.no_role, row.opportunities),
-            _money(row.no_role_amount),
+            money_cell(row.no_role_amount, row.currency),
             _share(row.no_primary, row.opportunities),
-            _money(row.no_primary_amount),
+            money_cell(row.no_primary_amount, row.currency),
             _share(row.no_touched, row.opportunities),
-            _money(row.no_touched_amount),
+            money_cell(row.no_touched_amount, row.currency),
         )
-
-
-def _money(amount: Decimal) -> str:
-    return f"{amount:,.2f}"
 
 
 def _share(part: int, whole: int) -> str:
