@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import date
 from decimal import Decimal
 
+import pyarrow.parquet as pq
 import pytest
 from earning import ACCOUNT, AS_OF, campaign, deal, moment, person, role, rows_of, touch, won
 
@@ -124,7 +125,48 @@ def test_roles_by_crmbridge_are_told_from_those_by_people(bridge, before):
 
 
 def test_every_cause_is_shown_by_some_test():
-    assert {*CHANGES, "role_by_crmbridge", "calculation"} == set(CAUSES)
+    assert {*CHANGES, "role_by_crmbridge", "close_date", "calculation"} == set(CAUSES)
+
+
+def late(opened, folder, **fields):
+    """A firm with touches early and late in May, and one after it."""
+    days = {"fair": "2026-03-01", "mail": "2026-05-20", "call": "2026-06-01 02:00:00"}
+    records = (ACCOUNT, person("C"), role("O", "C"), won("O"), *(touch("C", day, name) for name, day in days.items()))
+    crm = MemoryCrm(world_of((*records, *map(campaign, days))))
+    return crm, opened(crm, models=["linear"], folder=folder, **fields)
+
+
+def causes(bridge):
+    return {row["cause"] for row in bridge.restatement(MAY).to_pylist()}
+
+
+def test_a_close_date_moved_within_the_period_is_no_change_of_touches(opened):
+    crm, bridge = late(opened, "late")
+    bridge.freeze(MAY)
+    edit(crm, "opportunity", "O", close_date=date(2026, 5, 10))
+    bridge.pull(full=True)
+    assert causes(bridge) == {"close_date"}
+
+
+def test_another_time_zone_is_another_calculation(opened):
+    _, bridge = late(opened, "late")
+    bridge.freeze(MAY)
+    bridge.close()
+    _, there = late(opened, "late", zone="America/Los_Angeles")
+    assert causes(there) == {"calculation"}
+
+
+def test_books_that_know_no_close_date_and_no_time_zone_can_still_be_read(opened):
+    crm, bridge = late(opened, "late")
+    bridge.freeze(MAY)
+    path = bridge.workspace.frozen / f"{MAY}.basis.parquet"
+    table = pq.read_table(path)
+    known = {key: value for key, value in table.schema.metadata.items() if key != b"crmbridge.time_zone"}
+    pq.write_table(table.drop_columns("close_date").replace_schema_metadata(known), path)
+    assert causes(bridge) == set()
+    edit(crm, "opportunity", "O", close_date=date(2026, 5, 10))
+    bridge.pull(full=True)
+    assert causes(bridge) == {"touch"}
 
 
 def test_other_settings_are_a_cause_of_their_own(bridge, crm, before, opened):

@@ -186,7 +186,7 @@ def take_down(
     taken, _ = _fit(connection, models, scenario)
     parts = _parts(connection, taken, scenario)
     earn(connection, scenario, taken, parts=parts)
-    return books(connection, scenario, taken, period, parts=parts, settings=settings)
+    return books(connection, scenario, taken, period, parts=parts, settings=settings, time_zone=time_zone)
 
 
 def _keep(connection: duckdb.DuckDBPyConnection, name: str, frame: nw.LazyFrame[Any]) -> None:

@@ -31,13 +31,14 @@ CAUSES = {
     "role_by_people": "people were added or removed in the CRM",
     "role_name": "the roles that its people have were named otherwise",
     "creation_date": "it, or the first of its people, now counts as created at another time",
+    "close_date": "its close date was moved within this period, and other touches count by it",
     "touch": "touches of its people were added, removed or dated otherwise",
-    "calculation": "the settings or the models changed, or what Markov models learned",
+    "calculation": "the settings, the time zone or the models changed, or what Markov models learned",
 }
 """Why credit of a frozen period moved, in the order in which causes are tried.
 
-Where the settings of journeys and money differ from those of the freeze, amounts and touches cannot be compared: what they
-would explain is `calculation`.
+Where the settings of journeys and money, or the time zone, differ from those of the freeze, amounts and touches cannot be
+compared: what they would explain is `calculation`.
 """
 
 CREDITS = pa.schema(
@@ -59,6 +60,7 @@ BASIS = pa.schema(
         ("role_names", pa.string()),
         ("creation", pa.string()),
         ("touches", pa.string()),
+        ("close_date", pa.string()),
     ]
 )
 RESTATEMENT = pa.schema(
@@ -75,7 +77,7 @@ RESTATEMENT = pa.schema(
     ]
 )
 
-_MODELS, _SETTINGS = b"crmbridge.models", b"crmbridge.settings"
+_MODELS, _SETTINGS, _TIME_ZONE = b"crmbridge.models", b"crmbridge.settings", b"crmbridge.time_zone"
 _DECISIVE = {"mode", "touches", "lookback_days", "currency", "rates"}
 _PERIOD = re.compile(r"(\d{4})(?:-(?:Q([1-4])|(0[1-9]|1[0-2])))?")
 
@@ -118,8 +120,9 @@ class Books:
     Attributes:
         credits: opportunity_id, model, campaign_id, currency, credit.
         basis: per won opportunity of the period its currency, amount, and as sorted text its people (ids of contacts
-            with a role), those whom crmbridge linked, their roles, when it and the first of its people were created, and its
-            touches (campaign and second). Its metadata hold the models and the settings that it was taken down under.
+            with a role), those whom crmbridge linked, their roles, when it and the first of its people were created, its
+            touches (campaign and second) and its close date. Its metadata hold the models, the settings and the time zone that
+            it was taken down under. Older books know neither the close date nor the time zone.
     """
 
     credits: pa.Table
@@ -134,6 +137,16 @@ class Books:
     def settings(self) -> str:
         """What of the settings decides over journeys and money."""
         return self._metadata(_SETTINGS)
+
+    @property
+    def time_zone(self) -> str:
+        """An IANA name; nothing in older books."""
+        return self._metadata(_TIME_ZONE)
+
+    def is_comparable(self, other: Books) -> bool:
+        """Whether amounts and touches of both were found in the same way, as far as they say."""
+        zones = {self.time_zone, other.time_zone} - {""}
+        return self.settings == other.settings and len(zones) < 2
 
     def _metadata(self, key: bytes) -> str:
         return str((self.basis.schema.metadata or {}).get(key, b""), "utf-8")
@@ -165,7 +178,8 @@ _BASIS = """
     SELECT m.opportunity_id, m.currency,
         coalesce(m.value_minor::HUGEINT * m.step, (m.amount * 10000)::HUGEINT) AS ten_thousandths,
         coalesce(p.people, '') AS people, coalesce(p.own_people, '') AS own_people, coalesce(p.role_names, '') AS role_names,
-        concat(w.opportunity_created_s, ' ', w.lead_created_s) AS creation, coalesce(t.touches, '') AS touches
+        concat(w.opportunity_created_s, ' ', w.lead_created_s) AS creation, coalesce(t.touches, '') AS touches,
+        m.close_date::VARCHAR AS close_date
     FROM mine m LEFT JOIN people p USING (opportunity_key) LEFT JOIN touched t ON t.path_key = m.opportunity_key
     LEFT JOIN {paths} w ON w.path_key = m.opportunity_key
     ORDER BY m.opportunity_id
@@ -181,6 +195,7 @@ _RESTATEMENT = """
             WHEN b.people <> n.people THEN 'role_by_people'
             WHEN b.role_names <> n.role_names THEN 'role_name'
             WHEN $is_comparable AND b.creation <> n.creation THEN 'creation_date'
+            WHEN $is_comparable AND b.touches <> n.touches AND b.close_date <> n.close_date THEN 'close_date'
             WHEN $is_comparable AND b.touches <> n.touches THEN 'touch'
             ELSE 'calculation' END AS cause
         FROM basis_before b FULL JOIN basis_now n USING (opportunity_id)
@@ -209,6 +224,7 @@ def books(
     *,
     parts: dict[str, str],
     settings: AttributionSettings,
+    time_zone: str,
 ) -> Books:
     """Take down a period as it is.
 
@@ -220,6 +236,7 @@ def books(
         period: of the closes.
         parts: as they were given to `earn`.
         settings: what was asked.
+        time_zone: an IANA name.
     """
     months = {"first": period.first, "last": period.last}
     shared = credits_sql(connection, models, places=f'"{scenario.name}_places"', parts=parts)
@@ -230,7 +247,11 @@ def books(
     credited = credited.set_column(credited.column_names.index("model"), "model", names)
     found = connection.execute(_BASIS.format(**named), months).to_arrow_table()
     basis = with_money(found, BASIS, money={"amount": "ten_thousandths"})
-    under = {_MODELS: " ".join(model.name for model in models), _SETTINGS: settings.model_dump_json(include=_DECISIVE)}
+    under = {
+        _MODELS: " ".join(model.name for model in models),
+        _SETTINGS: settings.model_dump_json(include=_DECISIVE),
+        _TIME_ZONE: time_zone,
+    }
     return Books(with_money(credited, CREDITS, money={"credit": "ten_thousandths"}), basis.replace_schema_metadata(under))
 
 
@@ -245,12 +266,12 @@ def restate(connection: duckdb.DuckDBPyConnection, before: Books, now: Books) ->
     tables = {
         "credits_before": before.credits.filter(pc.is_in(before.credits["model"], both)),
         "credits_now": now.credits.filter(pc.is_in(now.credits["model"], both)),
-        "basis_before": before.basis,
+        "basis_before": pa.concat_tables([BASIS.empty_table(), before.basis], promote_options="default"),
         "basis_now": now.basis,
     }
     for name, table in tables.items():
         connection.register("given", table)
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM given")
         connection.unregister("given")
-    found = connection.execute(_RESTATEMENT, {"is_comparable": before.settings == now.settings}).to_arrow_table()
+    found = connection.execute(_RESTATEMENT, {"is_comparable": before.is_comparable(now)}).to_arrow_table()
     return with_money(found, RESTATEMENT)
