@@ -183,3 +183,18 @@ def test_opportunities_without_rate_are_a_residual_in_their_own_currency(firm):
     assert credits_of(found) == {"fair": 200}
     # Open: at the rate of the report.
     assert credits_of(found, state="open") == {"fair": 50}
+
+
+@pytest.mark.parametrize("units", ["2000000", "1600000000000000", "0.000000000001"])
+@pytest.mark.parametrize("amount", ["9999999999999999", "999999999999999999", "-999999999999999999"])
+def test_absurd_amounts_at_any_rate_are_left_out_and_end_nothing(amount, units):
+    found = valued([(Decimal(amount), "EUR", AS_OF_DAY)], [("IRR", "EUR", units, None, None)], currency="IRR")
+    exact = Decimal(amount) * Decimal(units) * 100
+    expected = (None, "EUR") if abs(exact) > 9 * 10**17 else (round(exact) / Decimal(100), "IRR")
+    assert found == [expected]
+
+
+def test_a_typing_error_beside_a_weak_currency_stands_in_the_ledger(firm):
+    records = (ACCOUNT, FAIR, person("C"), role("O", "C"), won("O", "600"), won("typo", "9999999999999999"), touch("C"))
+    found = firm(*records, rate("IRR", "2000000")).attribute(currency="IRR")
+    assert residuals(found) == {"attributed": 1, "no_exchange_rate": 1}

@@ -16,8 +16,8 @@ PLACES = 4
 
 _LARGEST_MINOR = 9 * 10**17
 """Larger amounts are typing errors; they would not fit either."""
-_LARGEST_CONVERTED = 10**20
-"""In ten-thousandths: what rates of up to a million units do not carry beyond 128 bits."""
+_LARGEST_PRODUCT = 10**38
+"""An amount in ten-thousandths by a rate: more does not fit into 128 bits."""
 
 # How much of the reporting currency a unit of each currency is, on each day that is asked for: `into / out_of`. Where
 # dates count, a rate for all time is not mixed with dated ones; of several bases the reporting currency is the first choice.
@@ -35,7 +35,9 @@ _RATES = """
         UNION ALL
         SELECT DISTINCT base_currency, base_currency, 1::DECIMAL(28, 12), NULL::DATE, NULL::DATE FROM resolved.exchange_rates
     ), held AS (
-        SELECT a.currency, a.day, r.base_currency, (r.rate::DECIMAL(38, 12) * 1000000000000)::HUGEINT AS rate_e12
+        SELECT a.currency, a.day, r.base_currency,
+            -- In two parts: the product of decimals would not hold the largest rates.
+            floor(r.rate)::HUGEINT * 1000000000000 + ((r.rate % 1)::DECIMAL(13, 12) * 1000000000000)::HUGEINT AS rate_e12
         FROM asked a JOIN rates r ON r.currency = a.currency
             AND coalesce(r.valid_from <= {held}, true) AND coalesce({held} < r.valid_until, true)
         QUALIFY row_number() OVER (PARTITION BY a.currency, a.day, r.base_currency
@@ -108,8 +110,9 @@ def _conversion(
     held, may_mix = ("a.day", "false") if is_dated else (f"DATE '{as_of_day}'", "true")
     asked = f"SELECT coalesce(currency, '{home}') AS currency, day FROM ({source}) WHERE day IS NOT NULL"
     connection.execute(_RATES.format(asked=asked, held=held, may_mix=may_mix), {"report": report})
+    fits = f"abs(ten_thousandths) <= {_LARGEST_PRODUCT}::HUGEINT // r.into_e12"
     return {
-        "numerator": f"CASE WHEN abs(ten_thousandths) <= {_LARGEST_CONVERTED} THEN abs(ten_thousandths) * r.into_e12 END",
+        "numerator": f"CASE WHEN {fits} THEN abs(ten_thousandths) * r.into_e12 END",
         "denominator": "r.out_of_e12 * minor_step",
         "joins": "LEFT JOIN attribution_rates r ON r.currency = known_currency AND r.day = f.day",
         "is_same": f"known_currency = '{report}'",
