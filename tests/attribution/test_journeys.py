@@ -144,6 +144,30 @@ def test_explicit_hybrid_and_implicit(firm):
     assert credits_of(bridge.attribute(mode="implicit")) == {"fair": 100, "mail": 100}
 
 
+@pytest.mark.parametrize("mode", ["explicit", "hybrid", "implicit"])
+@pytest.mark.parametrize("has_role", [True, False])
+def test_the_first_person_counts_for_lead_creation_without_a_membership_too(firm, mode, has_role):
+    bridge = firm(
+        *(ACCOUNT, person("C", created_at=moment("2026-03-15")), person("old", created_at=moment("2020-01-01")), won("O", "100")),
+        *(campaign("a"), campaign("b"), touch("C", "2026-02-01", "a"), touch("C", "2026-03-01", "b")),
+        *((role("O", "C"), role("O", "old")) if has_role else ()),
+        models=["u_marketo"],
+    )
+    # The first person was there before any touch, so that the anchor is missing, and the first touch has everything.
+    expected = {} if mode == "explicit" and not has_role else {"a": 100}
+    assert credits_of(bridge.attribute(mode=mode), "u_marketo") == expected
+
+
+def test_in_hybrid_mode_the_people_with_roles_are_asked_before_those_at_the_account(firm):
+    bridge = firm(
+        *(ACCOUNT, person("C", created_at=moment("2026-03-15")), person("old", created_at=moment("2020-01-01")), won("O", "100")),
+        *(campaign("a"), campaign("b"), touch("C", "2026-02-01", "a"), touch("C", "2026-03-01", "b"), role("O", "C")),
+        models=["u_marketo"],
+    )
+    assert credits_of(bridge.attribute(mode="hybrid"), "u_marketo") == {"a": 50, "b": 50}
+    assert credits_of(bridge.attribute(mode="implicit"), "u_marketo") == {"a": 100}
+
+
 def test_hybrid_does_not_fall_back_to_the_account_where_the_people_with_roles_have_no_touch(firm):
     bridge = firm(ACCOUNT, FAIR, person("C"), person("D"), won("O"), role("O", "C"), touch("D"))
     assert residuals(bridge.attribute(mode="hybrid")) == {"no_touch": 1}

@@ -33,14 +33,28 @@ _ENGAGEMENTS = """
 
 _BY_ROLE = "SELECT opportunity_key, person_key, min(role) AS role FROM {roles} GROUP BY opportunity_key, person_key"
 
+_BELONGING = """
+    SELECT account_id, person_key FROM resolved.contacts WHERE account_id IS NOT NULL
+    UNION SELECT account_id, person_key FROM resolved.relations WHERE is_active
+"""
+
 # Only people with a touch: an account of 100,000 contacts and 1,000 opportunities is never multiplied out.
-_AT_ACCOUNT = """
-    WITH belonging AS (
-        SELECT account_id, person_key FROM resolved.contacts WHERE account_id IS NOT NULL
-        UNION SELECT account_id, person_key FROM resolved.relations WHERE is_active
-    )
+_AT_ACCOUNT = f"""
     SELECT DISTINCT a.opportunity_key, b.person_key, NULL::VARCHAR AS role FROM resolved.opportunity_accounts a
-    JOIN (FROM belonging SEMI JOIN engagements USING (person_key)) b USING (account_id)
+    JOIN (FROM ({_BELONGING}) SEMI JOIN engagements USING (person_key)) b USING (account_id)
+"""
+
+_OLDEST_BY_ROLE = """
+    SELECT opportunity_key, min(p.created_s) AS lead_created_s FROM {roles} JOIN resolved.people p USING (person_key)
+    GROUP BY opportunity_key
+"""
+
+# Everybody there, also those without a touch; one moment per account, not one per person and opportunity.
+_OLDEST_AT_ACCOUNT = f"""
+    SELECT opportunity_key, min(lead_created_s) AS lead_created_s FROM resolved.opportunity_accounts JOIN (
+        SELECT account_id, min(p.created_s) AS lead_created_s FROM ({_BELONGING}) JOIN resolved.people p USING (person_key)
+        GROUP BY account_id
+    ) USING (account_id) GROUP BY opportunity_key
 """
 
 _HAS_PEOPLE_AT_ACCOUNT = """
@@ -82,13 +96,9 @@ _STANDING = """
 
 _PATHS = """
     CREATE OR REPLACE TEMP TABLE "{scenario}_paths" AS
-    WITH oldest AS (
-        SELECT l.opportunity_key, min(p.created_s) AS lead_created_s FROM "{scenario}_links" l JOIN resolved.people p
-            USING (person_key) GROUP BY l.opportunity_key
-    )
     SELECT s.opportunity_key AS path_key, coalesce(s.value_minor, 0) AS value_minor, o.lead_created_s,
         s.created_s AS opportunity_created_s, s.close_s, s.state, s.state <> 'lost' AND s.residual = 'attributed' AS earns
-    FROM "{scenario}_standing" s LEFT JOIN oldest o USING (opportunity_key)
+    FROM "{scenario}_standing" s LEFT JOIN ({oldest}) o USING (opportunity_key)
 """
 
 
@@ -150,7 +160,7 @@ def walk(connection: duckdb.DuckDBPyConnection, name: str, *, roles: str, settin
         The names of the tables it made.
     """
     by_role = _BY_ROLE.format(roles=roles)
-    links, people = _links(by_role, roles, settings.mode)
+    links, people, oldest = _links(by_role, roles, settings.mode)
     counts = "e.has_responded" if settings.touches is Touches.RESPONDED else "true"
     connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}_links" AS {links}')
     connection.execute(_REACH.format(scenario=name, counts=counts, lookback_s=settings.lookback_days * DAY_S))
@@ -161,15 +171,22 @@ def walk(connection: duckdb.DuckDBPyConnection, name: str, *, roles: str, settin
         f'FROM "{name}_reach" WHERE counts AND is_inside'
     )
     connection.execute(f'DROP TABLE "{name}_reach"')
-    connection.execute(_PATHS.format(scenario=name))
+    connection.execute(_PATHS.format(scenario=name, oldest=oldest))
     return Scenario(name)
 
 
-def _links(by_role: str, roles: str, mode: Mode) -> tuple[str, str]:
-    """Whose touches count, and which opportunities have people at all; two queries."""
+def _links(by_role: str, roles: str, mode: Mode) -> tuple[str, str, str]:
+    """Whose touches count, which opportunities have people at all, and when the first of these was created; three queries."""
+    oldest = _OLDEST_BY_ROLE.format(roles=roles)
     if mode is Mode.EXPLICIT:
-        return by_role, f"SELECT opportunity_key FROM {roles}"
+        return by_role, f"SELECT opportunity_key FROM {roles}", oldest
     if mode is Mode.IMPLICIT:
-        return _AT_ACCOUNT, _HAS_PEOPLE_AT_ACCOUNT
-    others = f"SELECT * FROM ({_AT_ACCOUNT}) ANTI JOIN {roles} USING (opportunity_key)"
-    return f"({by_role}) UNION ALL ({others})", f"SELECT opportunity_key FROM {roles} UNION {_HAS_PEOPLE_AT_ACCOUNT}"
+        return _AT_ACCOUNT, _HAS_PEOPLE_AT_ACCOUNT, _OLDEST_AT_ACCOUNT
+    others, oldest_of_others = (
+        f"SELECT * FROM ({query}) ANTI JOIN {roles} USING (opportunity_key)" for query in (_AT_ACCOUNT, _OLDEST_AT_ACCOUNT)
+    )
+    return (
+        f"({by_role}) UNION ALL ({others})",
+        f"SELECT opportunity_key FROM {roles} UNION {_HAS_PEOPLE_AT_ACCOUNT}",
+        f"({oldest}) UNION ALL ({oldest_of_others})",
+    )
