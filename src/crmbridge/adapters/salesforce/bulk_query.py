@@ -48,7 +48,7 @@ def tables(connection: Connection, job_id: str, paths: Sequence[str], *, expecte
         expected_rows: about how many there will be; only to wait with sense.
 
     Raises:
-        CrmUnavailable: the job failed, or a page could not be had whole.
+        CrmUnavailable: the job failed, a page could not be had whole, or they ended early.
     """
     path = f"jobs/query/{job_id}"
     wait_s = min(expected_rows / _ROWS_PER_SECOND, 30) if connection.options.poll_s >= 1 else 0
@@ -56,12 +56,16 @@ def tables(connection: Connection, job_id: str, paths: Sequence[str], *, expecte
     if job["state"] != jobs.COMPLETE:
         reason = a_code(str(job.get("errorMessage", "")).partition(":")[0])
         raise CrmUnavailable(f"Bulk query job {job_id} ended as {job['state']} {reason}", hint="run the same command again")
-    locator = ""
+    locator, given = "", 0
     while locator != "null":
         following = f"&locator={locator}" if locator else ""
         table, locator = _page(connection, f"{path}/results?maxRecords={PAGE_ROWS}{following}", paths)
+        given += len(table)
         if len(table):
             yield table
+    promised = job.get("numberRecordsProcessed")
+    if promised not in (None, given):
+        raise CrmUnavailable(f"the results of Bulk query job {job_id} ended after {given} of {promised} records")
 
 
 def _page(connection: Connection, path: str, paths: Sequence[str]) -> tuple[pa.Table, str]:
