@@ -55,7 +55,7 @@ class SalesforceOptions(BaseModel):
         poll_s: how long to wait before a Bulk job is first asked how it goes.
         job_timeout_s: how long to wait for a Bulk job in all.
         settle_wait_s: how long a request whose answer was lost may still be at work on the server.
-        contact_lookup_fields: custom lookups to Contact on Opportunity, such as Economic_Buyer__c.
+        contact_lookup_fields: custom lookups to Contact on Opportunity, such as Economic_Buyer__c; one named twice counts once.
         left_field: of Contact; a checkbox, or any field that is filled once a person has left.
         team_field: of User: what counts as the team.
         currency: of amounts, in organisations with a single currency; ISO 4217.
@@ -112,7 +112,14 @@ class SalesforceOptions(BaseModel):
         for name in names:
             if not name.isascii() or not name.replace("_", "").isalnum():
                 raise ValueError("expected API names of fields, such as Economic_Buyer__c")
-        return names
+        return tuple(dict.fromkeys(names))
+
+    @field_validator("provenance_fields")
+    @classmethod
+    def _one_field_each(cls, fields: dict[ProvenanceKey, str]) -> dict[ProvenanceKey, str]:
+        if len({name.lower() for name in fields.values()}) < len(fields):
+            raise ValueError("names one field for two things; give each its own")
+        return fields
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
@@ -121,6 +128,12 @@ class SalesforceOptions(BaseModel):
             raise ValueError("access_token needs instance_url, where the session lives")
         if login is Login.CLIENT_CREDENTIALS and self.domain in _SHARED_DOMAINS:
             raise ValueError('client credentials need your My Domain: domain = "acme.my"')
+        return self
+
+    @model_validator(mode="after")
+    def _key_apart(self) -> Self:
+        if (self.write_key_field or "").lower() in {name.lower() for name in self.provenance_fields.values()}:
+            raise ValueError(f"provenance_fields names {self.write_key_field}, which is the write_key_field; give each its own")
         return self
 
     @property
