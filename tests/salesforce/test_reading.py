@@ -460,7 +460,16 @@ def test_the_check_tells_what_is_left_and_what_a_pull_costs(org, opened):
     assert org.calls_used - before == promised
 
 
-@with_org(shared_activities=SharedActivities.OFF)
+@pytest.mark.parametrize(
+    "org",
+    [
+        (small(), {"shared_activities": SharedActivities.OFF}),
+        (small(), {"shared_activities": SharedActivities.OFF, "emails": Emails.TASKS}),
+        (small(), {"emails": Emails.TASKS}),
+    ],
+    ids=["e-mails", "plain", "shared"],
+    indirect=True,
+)
 def test_the_check_tells_what_a_quiet_night_costs(org, opened):
     given = {"contact_lookup_fields": tuple(org.lookup_fields.values())}
     cost = {check.name: check.detail for check in opened(**given).check().checks}["cost"]

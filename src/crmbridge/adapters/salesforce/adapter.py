@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, ClassVar
 
 from crmbridge.adapters.salesforce import deletions, rates
 from crmbridge.adapters.salesforce.connection import Connection
 from crmbridge.adapters.salesforce.describe import Organisation, describe
+from crmbridge.adapters.salesforce.fitting import misfits
 from crmbridge.adapters.salesforce.health import examine
-from crmbridge.adapters.salesforce.mapping import OBJECTS, PARENTS, STAMP, Source, Sources, sources
+from crmbridge.adapters.salesforce.mapping import OBJECTS, PARENTS, RECORD_TYPE, Source, Sources, sources
 from crmbridge.adapters.salesforce.options import SalesforceOptions
 from crmbridge.adapters.salesforce.provenance import usable
 from crmbridge.adapters.salesforce.reader import Reader
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import BaseModel
 
-    from crmbridge.contract import Checkpoint, Receipt, RoleWrite
+    from crmbridge.contract import Checkpoint, EarlierRecords, Receipt, RoleWrite
     from crmbridge.model import ContactRole
 
 WRITES_PER_CALL = 10_000
@@ -34,7 +37,10 @@ ROLES = "OpportunityContactRole"
 
 
 class SalesforceAdapter:
-    """A Salesforce organisation as a CRM; see docs/adapters/salesforce.md. Implements `crmbridge.contract.Adapter`."""
+    """A Salesforce organisation as a CRM; see docs/adapters/salesforce.md.
+
+    Implements `crmbridge.contract.Adapter` and `crmbridge.contract.BuildsOnEarlier`.
+    """
 
     name: ClassVar[str] = "salesforce"
     contract_version: ClassVar[int] = CONTRACT_VERSION
@@ -62,8 +68,8 @@ class SalesforceAdapter:
         roles = self._org().objects[ROLES]
         return Capabilities(
             entities=frozenset(by_entity),
-            incremental=frozenset(entity for entity in by_entity if entity in _INCREMENTAL and _is_stamped(by_entity[entity])),
-            deletions=frozenset(entity for entity in by_entity if entity in _INCREMENTAL and self._is_logged(by_entity[entity])),
+            incremental=frozenset(entity for entity in by_entity if known.is_told(entity)),
+            deletions=frozenset(entity for entity in by_entity if known.is_told(entity) and self._is_logged(by_entity[entity])),
             role_names=roles.picklists.get("Role", ()),
             has_primary=True,
             write_guard=WriteGuard.READ_COMPARE_WRITE,
@@ -72,6 +78,17 @@ class SalesforceAdapter:
             and roles.flags.get("createable", False)
             and roles.flags.get("deletable", False),
         )
+
+    def identity(self) -> str:
+        """Tell the organisation from others, with what is read of it: a right gained or lost changes no record's stamp.
+
+        Raises:
+            SettingsError, CrmUnavailable, CrmRefused: as `capabilities` does, which connects as well.
+        """
+        return hashlib.sha256(json.dumps([self.connection.client.sf_instance, self._shown()]).encode()).hexdigest()
+
+    def build_on(self, earlier: EarlierRecords | None) -> None:
+        """Do nothing: what changed is never told by comparing."""
 
     def check(self) -> Health:
         """Look at login, version, objects, fields, permissions, limits and costs; change nothing, raise nothing."""
@@ -138,16 +155,31 @@ class SalesforceAdapter:
 
     def _org(self) -> Organisation:
         if self._organisation is None:
-            self._organisation = describe(self.connection, OBJECTS, PARENTS)
+            self._organisation = describe(self.connection, OBJECTS, PARENTS, {"User": self._options.team_field})
         return self._organisation
+
+    def _shown(self) -> list[object]:
+        """What is read of this organisation, and all that a record's own stamp does not tell of it; sorted, for a digest."""
+        objects = self._org().objects
+        told: list[object] = []
+        for entity, found in sorted(self._known().by_entity.items()):
+            for source in found:
+                facts = objects[source.object_name]
+                kinds = {path: facts.fields[path] for path in sorted(source.paths) if path in facts.fields}
+                names = facts.record_types if RECORD_TYPE in source.paths else ()
+                told.append([entity, source.soql(), source.everything, source.suffix, kinds, names])
+        return told
 
     def _known(self) -> Sources:
         """What can be read; learnt once.
 
         Raises:
             CrmRefused: an object or field that nothing can do without is not there for this user.
+            SettingsError: an option does not fit this organisation.
         """
         if self._sources is None:
+            for misfit in misfits(self._org(), self._options):
+                raise SettingsError(f"`crm.options.{misfit.option}`: {misfit.detail}", hint=misfit.hint)
             known = sources(self._org(), self._options)
             lacking = [missing for entity in sorted(ESSENTIAL - known.by_entity.keys()) for missing in known.missing[entity]]
             if lacking:
@@ -167,12 +199,4 @@ class SalesforceAdapter:
     def _is_logged(self, found: Sequence[Source]) -> bool:
         objects = self._org().objects
         asked = [source.object_name for source in found if source.is_logged]
-        return _is_stamped(found) and all(objects[name].flags.get("replicateable", False) for name in asked)
-
-
-_INCREMENTAL = frozenset(Entity) - {Entity.EXCHANGE_RATE}
-"""Rates are few, and belong together: they are always read whole."""
-
-
-def _is_stamped(found: Sequence[Source]) -> bool:
-    return all(STAMP in source.paths for source in found)
+        return all(objects[name].flags.get("replicateable", False) for name in asked)

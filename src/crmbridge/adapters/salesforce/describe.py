@@ -31,7 +31,9 @@ class ObjectFacts:
         changeable: the fields that may be set on create.
         lengths: of text fields, in characters, by API name.
         unique: the fields of which no two records may hold the same.
-        parents: the fields of objects that are looked into from here, such as RecordType; none where it may not be seen.
+        references: the objects that a lookup may lead to, by API name.
+        parents: the fields that can be selected behind a lookup, by the relationship's name, such as RecordType.
+        record_types: id and name of each.
     """
 
     name: str
@@ -41,14 +43,14 @@ class ObjectFacts:
     changeable: frozenset[str] = frozenset()
     lengths: Mapping[str, int] = field(default_factory=dict)
     unique: frozenset[str] = frozenset()
+    references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parents: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    record_types: tuple[tuple[str, str], ...] = ()
 
     def has(self, path: str) -> bool:
         """Whether a field can be selected; `RecordType.Name` where the lookup RecordTypeId can, and the name behind it."""
         parent, dot, child = path.partition(".")
-        if not dot:
-            return path in self.fields
-        return _lookup_of(parent) in self.fields and child in self.parents.get(parent, (child,))
+        return child in self.parents.get(parent, ()) if dot else path in self.fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,15 @@ class Organisation:
         return tuple(f"{name}.{path}" for path in paths if not self.objects[name].has(path))
 
 
-def describe(connection: Connection, names: tuple[str, ...], parents: tuple[str, ...]) -> Organisation:
+def describe(connection: Connection, names: tuple[str, ...], parents: tuple[str, ...], chosen: Mapping[str, str]) -> Organisation:
     """Describe objects in one call; those that are not there, or may not be seen, are left out.
 
     Args:
         connection: whose user is asked about.
         names: what is read.
         parents: what is only looked into from those.
+        chosen: a path of an object that the settings name, such as `Team__r.Name` of User; a call more where it leads to an
+            object that is not among the others.
 
     Raises:
         CrmRefused, CrmUnavailable: see `Connection`.
@@ -86,13 +90,22 @@ def describe(connection: Connection, names: tuple[str, ...], parents: tuple[str,
     if not bodies:
         version = connection.options.api_version
         raise CrmRefused(f"Salesforce shows none of the objects by API version {version}", hint=_NOTHING_HINT)
-    shown = {name: frozenset(item["name"] for item in bodies.get(name, {}).get("fields", ())) for name in parents}
+    further = {one for name, path in chosen.items() if name in bodies for one in _leads_to(bodies[name], path)}
+    if unknown := tuple(sorted(further - set(asked))):
+        bodies |= _described(connection, unknown)
+    shown = {name: frozenset(item["name"] for item in body["fields"]) for name, body in bodies.items()}
     return Organisation({name: facts(body, shown) for name, body in bodies.items() if name in names})
 
 
-def facts(body: Mapping[str, Any], parents: Mapping[str, frozenset[str]]) -> ObjectFacts:
-    """Read one describe."""
+def facts(body: Mapping[str, Any], shown: Mapping[str, frozenset[str]]) -> ObjectFacts:
+    """Read one describe.
+
+    Args:
+        body: as received.
+        shown: the fields of every object that was described.
+    """
     fields = body["fields"]
+    lookups = [item for item in fields if item.get("referenceTo")]
     return ObjectFacts(
         name=body["name"],
         fields={item["name"]: item["type"] for item in fields},
@@ -101,8 +114,21 @@ def facts(body: Mapping[str, Any], parents: Mapping[str, frozenset[str]]) -> Obj
         changeable=frozenset(item["name"] for item in fields if item.get("createable")),
         lengths={item["name"]: int(item["length"]) for item in fields if item.get("length")},
         unique=frozenset(item["name"] for item in fields if item.get("unique")),
-        parents=parents,
+        references={item["name"]: tuple(item["referenceTo"]) for item in lookups},
+        parents={
+            item["relationshipName"]: frozenset().union(*(shown.get(name, ()) for name in item["referenceTo"]))
+            for item in lookups
+            if item.get("relationshipName")
+        },
+        record_types=tuple(sorted((item["recordTypeId"], item["name"]) for item in body.get("recordTypeInfos") or ())),
     )
+
+
+def _leads_to(body: Mapping[str, Any], path: str) -> tuple[str, ...]:
+    """The objects behind a path's lookup; none where it is a field of the object itself, or no lookup."""
+    parent, dot, _ = path.partition(".")
+    found = (item["referenceTo"] for item in body["fields"] if dot and item.get("relationshipName") == parent)
+    return tuple(next(found, ()))
 
 
 def _described(connection: Connection, names: tuple[str, ...]) -> dict[str, Any]:
@@ -140,7 +166,3 @@ def _alone(connection: Connection, name: str) -> Any:  # noqa: ANN401 - a descri
 def _active(item: Mapping[str, Any]) -> tuple[str, ...]:
     values = (value.get("value") for value in item["picklistValues"] if value.get("active", True))
     return tuple(dict.fromkeys(value for value in values if value))
-
-
-def _lookup_of(relationship: str) -> str:
-    return f"{relationship.removesuffix('__r')}__c" if relationship.endswith("__r") else f"{relationship}Id"

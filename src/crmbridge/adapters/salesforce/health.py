@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crmbridge.adapters.salesforce.bulk_query import PAGE_ROWS
+from crmbridge.adapters.salesforce.fitting import has_currencies, misfits
 from crmbridge.adapters.salesforce.mapping import OBJECTS, sources
-from crmbridge.adapters.salesforce.options import Login
+from crmbridge.adapters.salesforce.options import Login, SalesforceOptions
 from crmbridge.adapters.salesforce.provenance import unusable
 from crmbridge.contract import Check, Health
 from crmbridge.errors import CrmBridgeError
@@ -103,8 +104,11 @@ def _object_or_field(name: str) -> str:
 
 def _option_checks(connection: Connection, organisation: Organisation) -> Iterator[Check]:
     options = connection.options
+    for misfit in misfits(organisation, options):
+        yield Check(name=f"option {misfit.option}", status="failed", detail=misfit.detail, hint=misfit.hint)
     wanted = [("Opportunity", name) for name in options.contact_lookup_fields]
     wanted += [("Contact", options.left_field)] if options.left_field else []
+    wanted += [("User", options.team_field)] if options.team_field != _USUAL_TEAM else []
     wanted += [(ROLES, options.write_key_field)] if options.write_key_field else []
     for object_name, name in wanted:
         facts = organisation.objects.get(object_name)
@@ -115,6 +119,8 @@ def _option_checks(connection: Connection, organisation: Organisation) -> Iterat
             yield Check(name=f"field {name}", status="failed", detail=f"{ROLES}.{name} {problem}", hint=_KEY_HINT)
 
 
+_USUAL_TEAM = SalesforceOptions.model_fields["team_field"].default
+"""Nobody asked for it: without it, users have no team."""
 _KEY_LENGTH = 255
 _KEY_HINT = f"write_key_field: an External Id, unique, text of {_KEY_LENGTH} characters, which the user may edit"
 
@@ -160,7 +166,7 @@ def _role_check(organisation: Organisation) -> Check:
 
 def _currency_check(connection: Connection, organisation: Organisation) -> Check:
     name = "currencies"
-    if organisation.has("CurrencyType"):
+    if has_currencies(organisation):
         dated = " with dated rates" if organisation.has("DatedConversionRate") else ""
         return Check(name=name, status="ok", detail=f"several{dated}")
     if connection.options.currency is None:
@@ -177,12 +183,13 @@ def _cost_checks(connection: Connection, known: Sources, reader: Reader) -> Iter
         status = "ok" if most - used >= _LOW_CALLS * most else "warning"
         yield Check(name="daily limit", status=status, detail=f"{max(most - used, 0):,} of {most:,} API calls left")
     sizes = reader.sizes(OBJECTS)
-    nightly = f"a nightly one {nightly_calls(known):,}, and one for every {PAGE_ROWS_REST:,} changes"
+    bulk_rows = connection.options.bulk_read_rows
+    nightly = f"a nightly one {nightly_calls(known, sizes, bulk_rows):,}, and one for every {PAGE_ROWS_REST:,} changes"
     if not sizes:
         detail = f"a full pull: unknown, for this user may not see how many records there are; {nightly}"
         yield Check(name="cost", status="warning", detail=detail, hint=_LIMITS_HINT)
         return
-    calls = pull_calls(known, sizes, connection.options.bulk_read_rows)
+    calls = pull_calls(known, sizes, bulk_rows)
     left = usage[1] - usage[0] if usage else calls
     is_enough = calls <= min(left, connection.options.max_api_calls or calls)
     detail = f"a full pull takes about {calls:,} API calls; {nightly}"
@@ -206,11 +213,18 @@ def pull_calls(known: Sources, sizes: Mapping[str, int], bulk_rows: int) -> int:
     return DESCRIBE_CALLS + sum(object_calls(sizes.get(name, 0), bulk_rows) for name in queries)
 
 
-def nightly_calls(known: Sources) -> int:
-    """How many calls it takes to learn that nothing has changed: a query for each object, and what was deleted of it."""
+def nightly_calls(known: Sources, sizes: Mapping[str, int], bulk_rows: int) -> int:
+    """How many calls it takes to learn that nothing has changed.
+
+    That is a query for each object, and what was deleted of it; and all of what is read in full every night.
+    """
     queries = [(entity, source) for entity, group in known.by_entity.items() for source in group]
-    logs = {(entity, source.object_name) for entity, source in queries if source.is_logged and entity is not Entity.EXCHANGE_RATE}
-    return 1 + len(queries) + len(logs) + sum(1 for _, source in queries if source.blank_when)
+    told = [(entity, source) for entity, source in queries if known.is_told(entity)]
+    logs = {(entity, source.object_name) for entity, source in told if source.is_logged}
+    whole = [(entity, source.object_name) for entity, source in queries if not known.is_told(entity)]
+    in_full = sum(object_calls(sizes.get(name, 0), bulk_rows) for _, name in whole)
+    asks_sizes = any(entity is not Entity.EXCHANGE_RATE for entity, _ in whole)
+    return 1 + asks_sizes + len(told) + len(logs) + sum(1 for _, source in told if source.blank_when) + in_full
 
 
 def object_calls(rows: int, bulk_rows: int) -> int:

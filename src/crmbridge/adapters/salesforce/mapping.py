@@ -65,6 +65,8 @@ class Source:
         suffix: appended to the record's id to make the entity's id, where it is not a record of its own.
         blank_when: a condition under which the record has nothing of this to tell any more; for deletions.
         is_logged: whether Salesforce must be asked what was deleted; not where nothing is ever deleted by itself.
+        is_told: whether all that changes or goes can be learnt; not where it hangs on another record, whose changes leave no
+            stamp on this one.
     """
 
     object_name: str
@@ -75,6 +77,7 @@ class Source:
     suffix: str = ""
     blank_when: str = ""
     is_logged: bool = True
+    is_told: bool = True
 
     def soql(self, since: datetime | None = None) -> str:
         """The query, for all records or those changed at or after `since`."""
@@ -99,6 +102,9 @@ class _Plain:
     needed: tuple[str, ...] = ("Id",)
     is_logged: bool = True
 
+
+RECORD_TYPE = "RecordType.Name"
+"""Few, and named by every describe: what they are called is part of what an organisation is told apart by."""
 
 _COMMON = {"id": "Id", "modified_at": STAMP, "is_deleted": "IsDeleted"}
 _OWNED = {**_COMMON, "owner_id": "OwnerId", "created_at": "CreatedDate"}
@@ -125,7 +131,7 @@ _PLAIN: dict[Entity, _Plain] = {
         "Opportunity",
         {**_OWNED, "account_id": "AccountId", "name": "Name", "amount": "Amount", "currency": "CurrencyIsoCode"}
         | {"stage": "StageName", "is_closed": "IsClosed", "is_won": "IsWon", "close_date": "CloseDate", "type": "Type"}
-        | {"record_type": "RecordType.Name", "campaign_id": "CampaignId"},
+        | {"record_type": RECORD_TYPE, "campaign_id": "CampaignId"},
         needed=("Id", "IsClosed", "IsWon"),
     ),
     Entity.CONTACT_ROLE: _Plain(
@@ -173,6 +179,11 @@ class Sources:
     by_entity: Mapping[Entity, tuple[Source, ...]]
     missing: Mapping[Entity, tuple[str, ...]] = field(default_factory=dict)
 
+    def is_told(self, entity: Entity) -> bool:
+        """Whether its changes can be read alone; rates, which are few and belong together, are always read whole."""
+        found = self.by_entity[entity]
+        return entity is not Entity.EXCHANGE_RATE and all(source.is_told and STAMP in source.paths for source in found)
+
 
 def sources(organisation: Organisation, options: SalesforceOptions) -> Sources:
     """Fit the mapping to what is there; an entity that lacks its object, or a field it cannot do without, is left out."""
@@ -215,6 +226,7 @@ def _plain_source(plain: _Plain, facts: ObjectFacts, wanted: Mapping[str, str], 
         where=where,
         everything=everything,
         is_logged=plain.is_logged,
+        is_told=all("." not in path or path == RECORD_TYPE for path in kept.values()),
     )
 
 
@@ -239,7 +251,7 @@ def _text_of(booleans: pa.Array) -> pa.Array:
 _BOTH = ("Id", "WhatId", "AccountId", "OwnerId", "CreatedDate", STAMP, "ActivityDate")
 _ACTIVITY_PATHS: dict[str, tuple[str, ...]] = {
     "Task": (*_BOTH, "TaskSubtype", "Type", "CompletedDateTime"),
-    "Event": (*_BOTH, "StartDateTime", "ActivityDateTime", "EndDateTime"),
+    "Event": (*_BOTH, "StartDateTime", "ActivityDateTime", "EndDateTime", "IsAllDayEvent"),
 }
 _TASK_KINDS = {
     "call": "call",
@@ -323,7 +335,10 @@ def _task_moment(given: _Given) -> pa.Array:
 
 
 def _event_moment(given: _Given) -> pa.Array:
-    return first_of(given["StartDateTime"], given["ActivityDateTime"], moments(given["ActivityDate"]), given["EndDateTime"])
+    """When a meeting began; one of a whole day has a day only, though Salesforce gives it as midnight UTC."""
+    began = first_of(given["StartDateTime"], given["ActivityDateTime"], moments(given["ActivityDate"]), given["EndDateTime"])
+    is_whole_day = pc.fill_null(pc.equal(given["IsAllDayEvent"], "true"), fill_value=False)
+    return pc.if_else(is_whole_day, moments(first_of(given["ActivityDate"], pc.utf8_slice_codeunits(began, 0, 10))), began)
 
 
 def _who_source(facts: ObjectFacts) -> Source:
@@ -382,7 +397,8 @@ def _email_source(facts: ObjectFacts) -> Source:
         tuple(path for path in _EMAIL_PATHS if facts.has(path)),
         _email_shape,
         where=("EmailMessage.ActivityId != null",),
-        is_logged=False,  # they go with their message, and that with its task
+        is_logged=False,
+        is_told=False,  # they go with their message, or its task, and no log says so
     )
 
 

@@ -135,7 +135,15 @@ def _about(rest: Rest, context: Context) -> Reply:
 
 
 def _describe(rest: Rest, context: Context) -> Reply:
-    return Reply(200, rest.sobject(context.parts["sobject"]).described(context.parts["version"], with_fields=True))
+    sobject = rest.sobject(context.parts["sobject"])
+    told = sobject.described(context.parts["version"], with_fields=True)
+    if "recordtypeid" in sobject.by_name:
+        kinds = rest.store.rows('SELECT "Id", "Name", "DeveloperName" FROM "RecordType" WHERE "SobjectType" = ?', [sobject.name])
+        told["recordTypeInfos"] = [
+            {"recordTypeId": one, "name": name, "developerName": developer, "active": True, "available": True, "master": False}
+            for one, name, developer in kinds
+        ]
+    return Reply(200, told)
 
 
 def _query(rest: Rest, context: Context) -> Reply:
