@@ -14,8 +14,10 @@ from crmbridge.errors import CrmUnavailable, SettingsError
 from crmbridge.model import Entity
 from crmbridge.snapshot import WhyFull
 from crmbridge.testing.sandbox import SalesforceSandbox, Switches
+from crmbridge.testing.sandbox.salesforce import rest
 from crmbridge.testing.sandbox.salesforce.schema import Schema
 from crmbridge.testing.sandbox.salesforce.switches import Currencies
+from crmbridge.testing.sandbox.salesforce.wire import Refusal
 from crmbridge.testing.worlds import crowded, small
 
 
@@ -116,6 +118,26 @@ def test_to_tell_an_organisation_from_others_costs_no_call(shared_org, opened):
     assert shared_org.calls_used == before
     assert told == opened(shared_org).identity()
     assert told != opened(shared_org, left_field=None).identity()
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_an_object_whose_description_breaks_down_is_not_gone(shared_org, monkeypatch, opened, times):
+    find, struck = rest.Rest.find, []
+
+    def breaking(self, method, path):
+        if path.endswith("/Campaign/describe") and len(struck) < times:
+            struck.append(path)
+            raise Refusal("SERVER_UNAVAILABLE", "busy", 503)
+        return find(self, method, path)
+
+    usual = opened(shared_org).identity()
+    monkeypatch.setattr(transport, "_wait", lambda state: 0)
+    monkeypatch.setattr(rest.Rest, "find", breaking)
+    if times == 1:
+        assert opened(shared_org).identity() == usual
+    else:
+        with pytest.raises(CrmUnavailable):
+            opened(shared_org).identity()
 
 
 def test_a_record_type_under_a_new_name_makes_everything_be_read_anew(tmp_path, world):

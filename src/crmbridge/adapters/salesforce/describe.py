@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from crmbridge.adapters.salesforce.connection import Connection
 
 _PER_COMPOSITE = 25
-_OK, _NOT_FOUND = 200, 404
+_OK, _NOT_FOUND, _BROKEN = 200, 404, 500
 _NO_ENTRY = (401, 403)
 _NOTHING_HINT = "choose an api_version that your organisation has, and see the permissions in docs/adapters/salesforce.md"
 
@@ -150,7 +150,10 @@ def _together(connection: Connection, names: tuple[str, ...]) -> dict[str, Any]:
     ]
     answer = connection.request("POST", "composite", body={"compositeRequest": parts}).json()
     answers = {part["referenceId"]: part for part in answer["compositeResponse"]}
-    return {name: answers[name]["body"] for name in names if answers[name]["httpStatusCode"] == _OK}
+    found = {name: answers[name]["body"] for name in names if answers[name]["httpStatusCode"] == _OK}
+    # Where Salesforce broke down the object may well be there, and would seem to be gone for a night.
+    broken = [name for name in names if answers[name]["httpStatusCode"] >= _BROKEN]
+    return found | {name: body for name in broken if (body := _alone(connection, name)) is not None}
 
 
 def _alone(connection: Connection, name: str) -> Any:  # noqa: ANN401 - a describe, or None
