@@ -133,28 +133,37 @@ _ROI = """
         FROM own o JOIN below b ON b.model = o.model AND b.channel = o.channel AND b.currency IS NOT DISTINCT FROM o.currency
         UNION ALL {by_type} UNION ALL {by_month}
     ),
-    -- Campaigns whose people and opportunities a row counts. Those are no money: all of them, beside every currency.
-    behind AS (
-        FROM (
-            SELECT unnest(['campaign', 'type', 'month']) AS level, unnest([channel, type, month]) AS key, k.currency, channel,
-                is_own
-            FROM keys k LEFT JOIN spent s USING (channel)
-        ) WHERE key IS NOT NULL AND (is_own OR level = 'campaign')
+    -- Campaigns whose people and opportunities a row counts, each once. Those are no money: all of them, beside every currency.
+    behind AS MATERIALIZED (
+        SELECT *, dense_rank() OVER (ORDER BY level, key, currency) AS line FROM (
+            SELECT unnest(['type', 'month']) AS level, unnest([type, month]) AS key, k.currency, channel
+            FROM keys k JOIN spent s USING (channel) WHERE is_own
+        ) WHERE key IS NOT NULL
     ),
+    lines AS (SELECT DISTINCT line, level, key, currency FROM behind),
     peopled AS (
-        SELECT level, key, currency, count(*) AS members, count(*) FILTER (has_responded) AS responses,
-            count(*) FILTER (is_lead) AS leads
-        FROM (
-            SELECT level, key, currency, person_key, bool_or(has_responded) AS has_responded, bool_or(is_lead) AS is_lead
-            FROM behind JOIN campaign_people USING (channel) GROUP BY level, key, currency, person_key
-        ) GROUP BY level, key, currency
+        SELECT 'campaign' AS level, channel AS key, currency, members, responses, leads FROM keys JOIN (
+            SELECT channel, count(*) AS members, count(*) FILTER (has_responded) AS responses, count(*) FILTER (is_lead) AS leads
+            FROM campaign_people GROUP BY channel
+        ) USING (channel)
+        UNION ALL
+        SELECT level, key, currency, members, responses, leads FROM lines JOIN (
+            SELECT line, count(*) AS members, count(*) FILTER (has_responded) AS responses, count(*) FILTER (is_lead) AS leads
+            FROM (
+                SELECT line, bool_or(has_responded) AS has_responded, bool_or(is_lead) AS is_lead
+                FROM behind JOIN campaign_people USING (channel) GROUP BY line, person_key
+            ) GROUP BY line
+        ) USING (line)
     ),
     counted AS (
-        SELECT level, key, currency, count(*) AS opportunities, count(*) FILTER (is_won) AS won_opportunities
-        FROM (
-            SELECT DISTINCT b.level, b.key, b.currency, r.path_key, r.is_won
-            FROM behind b JOIN "{scenario}_reached" r USING (channel)
-        ) GROUP BY level, key, currency
+        SELECT 'campaign' AS level, channel AS key, k.currency, count(*) AS opportunities,
+            count(*) FILTER (is_won) AS won_opportunities
+        FROM keys k JOIN "{scenario}_reached" USING (channel) GROUP BY channel, k.currency
+        UNION ALL
+        SELECT level, key, currency, opportunities, won_opportunities FROM lines JOIN (
+            SELECT line, count(*) AS opportunities, count(*) FILTER (is_won) AS won_opportunities
+            FROM (SELECT DISTINCT b.line, path_key, is_won FROM behind b JOIN "{scenario}_reached" USING (channel)) GROUP BY line
+        ) USING (line)
     )
     SELECT '{scenario}' AS scenario, l.*,
         CASE WHEN l.cost > 0 AND NOT l.is_apart THEN (l.won - l.cost)::DOUBLE / l.cost::DOUBLE END AS roi,
