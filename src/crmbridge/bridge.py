@@ -38,7 +38,7 @@ from crmbridge.attribution.restate import Books, Period, restate
 from crmbridge.attribution.result import Attribution
 from crmbridge.attribution.settings import AttributionSettings
 from crmbridge.config import Settings, in_memory, load
-from crmbridge.contract import Adapter, Health
+from crmbridge.contract import Adapter, Check, Health
 from crmbridge.coverage import Coverage, coverage
 from crmbridge.errors import PlanRefused, SettingsError
 from crmbridge.evidence.replay import Proof, drawn, replay
@@ -194,8 +194,25 @@ class Bridge:
     # Reading
 
     def check(self) -> Health:
-        """Look at credentials, permissions, objects and fields; nothing is changed."""
-        return self.adapter.check()
+        """Look at the settings, credentials, permissions, objects and fields; nothing is changed."""
+        return Health(checks=(*self._settings_checks(), *self.adapter.check().checks))
+
+    def _settings_checks(self) -> Iterator[Check]:
+        for section, use in self._used_settings().items():
+            try:
+                use()
+            except SettingsError as error:
+                yield Check(name=f"settings: {section}", status="failed", detail=str(error), hint=error.hint)
+            else:
+                yield Check(name=f"settings: {section}", status="ok", detail="can be used")
+
+    def _used_settings(self) -> dict[str, Callable[[], object]]:
+        """What is read of the settings when it is used, by section: a night must not fail for it after an hour of reading."""
+        return {
+            "policy": lambda: self.policy,
+            "rules": lambda: self._rules(()),
+            "attribution": lambda: chosen_models(self.settings.section("attribution", AttributionSettings), extra=()),
+        }
 
     def pull(self, *, full: bool = False, progress: Callable[[PullEvent], None] | None = None) -> PullSummary:
         """Copy the CRM into the snapshot; the last one stays until the new one is whole.
@@ -489,6 +506,8 @@ class Bridge:
             on_apply: called after each durable step.
         """
         writing = self.settings.backfill.apply if apply is None else apply
+        for use in self._used_settings().values():
+            use()
         with self.workspace.lock("backfill"):
             pulled, removals_seen = self._pull(on_pull)
             plan = self.plan(max_writes=max_writes, stage=stage)

@@ -254,7 +254,8 @@ def _parsed(file: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise SettingsError(f"{file} is not UTF-8 text", hint="save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        hint = 'text needs quotes: key = "text"; see https://toml.io'
+        is_twice = "twice" in str(error) or "overwrite" in str(error)
+        hint = "each stands once: join the two" if is_twice else 'text needs quotes: key = "text"; see https://toml.io'
         raise SettingsError(f"{file} is not TOML: {error}", hint=hint) from None
 
 

@@ -34,6 +34,7 @@ _HINTS = {
     errno.EPERM: "give your user write permission there, or set another `folder` under [workspace]",
     errno.ENOENT: "make the folder above it first (`mkdir -p`), or set another `folder` under [workspace]",
     errno.ENOTDIR: "set another `folder` under [workspace]",
+    errno.EISDIR: "there is a folder of that name: name a file in it",
     errno.EEXIST: "move that file away, or set another `folder` under [workspace]",
     errno.ELOOP: "set another `folder` under [workspace]",
 }

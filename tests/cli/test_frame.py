@@ -175,6 +175,16 @@ def test_ctrl_c_says_that_nothing_is_lost(settings):
     assert "Traceback" not in said
 
 
+def test_ctrl_c_that_a_library_met_is_no_bug(run, monkeypatch):
+    def pull(*_, **__):
+        raise RuntimeError("Query interrupted") from KeyboardInterrupt()
+
+    monkeypatch.setattr("crmbridge.bridge.pull_snapshot", pull)
+    shown = run("pull")
+    assert shown.exit_code == 130
+    assert "Nothing is lost" in shown.stderr
+
+
 def test_a_second_run_leaves_with_75_and_a_killed_one_lets_go(settings, real):
     process = _sleepy(settings)
     second = real("pull", "--json")

@@ -25,6 +25,26 @@ def test_init_writes_settings_that_load_once_filled_in(tmp_path, crm, monkeypatc
     assert CliRunner().invoke(app, ["--settings", str(path), "check"]).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("[policy]\ntreshold = 0.7", "treshold"),
+        ("[policy]\nthreshold = 70", "threshold"),
+        ("[weights]\nlead_convrsion = 4", "lead_convrsion"),
+        ('[rules]\ndisabled = ["nope"]', "nope"),
+        ('[rules]\nplugins = ["same_owner"]', "same_owner"),
+        ('[attribution]\nmodels = ["nope"]', "nope"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "backfill"])
+def test_settings_that_cannot_be_used_are_told_at_once(settings, section, said, command):
+    settings.write_text(f'[crm]\nadapter = "sql"\n[crm.options]\nurl = "sqlite:///crm.db"\n{section}\n')
+    shown = CliRunner().invoke(app, ["--settings", str(settings), command])
+    assert shown.exit_code == (10 if command == "check" else 3), shown.output
+    assert said in shown.output
+    assert not (settings.parent / ".crmbridge" / "snapshot.duckdb").exists()
+
+
 def test_every_suggested_line_is_toml(tmp_path):
     path = tmp_path / "crmbridge.toml"
     init(path)

@@ -114,7 +114,7 @@ def _report(
     settings: Path,
     run_id: str | None,
 ) -> Iterable[RenderableType]:
-    yield from coverage_report(first.before, first.after)
+    yield from coverage_report(first.before, first.after, now="Before", then="After")
     yield ""
     yield grid(["reason (top rules of the roles added)", ">roles"], _top_reasons(first.plan))
     yield ""

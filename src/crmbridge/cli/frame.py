@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,16 @@ class FramedGroup(TyperGroup):
             _console(ctx).fail(error, exit_code=error.exit_code)
             raise typer.Exit(error.exit_code) from None
         except Exception as error:  # noqa: BLE001 - the last resort of the command line: told by place, never by value
-            raise typer.Exit(unexpected(_console(ctx), error)) from None
+            tell = interrupted if _was_interrupted(error) else partial(unexpected, error=error)
+            raise typer.Exit(tell(_console(ctx))) from None
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C is at the root: a library that it met in the middle of a call tells it as an error of its own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def common_first(args: Sequence[str]) -> list[str]:

@@ -103,14 +103,16 @@ def _read_row(summary: PullSummary, entity: Entity) -> tuple[object, ...]:
     return (entity.value, count, f"in full: {read.why_full}", None, None)
 
 
-def coverage_report(before: Coverage, after: Coverage | None = None) -> Iterable[RenderableType]:
+def coverage_report(
+    before: Coverage, after: Coverage | None = None, *, now: str = "Now", then: str = "With the plan applied"
+) -> Iterable[RenderableType]:
     """Coverage now, and beside it with a plan applied."""
     columns = ["state", ">opportunities", ">amount", "", ">no role", ">amount", ">no primary", ">amount"]
     columns += [">no campaign touch", ">amount"]
-    yield grid(columns, _coverage_rows(before), title="Now" if after else None)
+    yield grid(columns, _coverage_rows(before), title=now if after else None)
     if after:
         yield ""
-        yield grid(columns, _coverage_rows(after), title="With the plan applied")
+        yield grid(columns, _coverage_rows(after), title=then)
 
 
 def _coverage_rows(found: Coverage) -> Iterable[tuple[object, ...]]:

@@ -80,7 +80,7 @@ def undo(
 
     `crmbridge veto lift` allows it again; undoing the undo puts it back. Exit code 10 where some lines stayed.
 
-    Example: crmbridge undo 3f9c
+    Example: crmbridge undo 2026-11-29-9bce
     """
     session = session_of(ctx)
     with session.connect() as bridge:
@@ -127,7 +127,13 @@ def backfill(
     }
     written = _run_report(done.run) if done.run else _not_written(done.plan.header.lines)
     report = [*pull_report(done.pull), "", *plan_report(done.plan), "", *written, ""]
-    session.console.answer(document, *report, *coverage_report(done.before, done.after))
+    session.console.answer(
+        document,
+        *report,
+        *coverage_report(
+            done.before, done.after, now="Before" if done.run else "Now", then="After" if done.run else "With the plan applied"
+        ),
+    )
     if done.run:
         _leave(done.run)
 

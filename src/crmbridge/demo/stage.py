@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crmbridge.errors import SettingsError
+from crmbridge.workspace import disk_faults
 
 if TYPE_CHECKING:
     from crmbridge.demo.world import DemoWorld
@@ -39,14 +40,16 @@ def set_stage(folder: Path, world: DemoWorld) -> Path:
 
     Raises:
         SettingsError: the folder exists and is no demo.
+        WorkspaceError: it cannot be made.
     """
     import sqlalchemy as sa
 
     from crmbridge.adapters.sql import schema
 
     clear_stage(folder)
-    folder.mkdir(mode=0o700, parents=True)
-    (folder / _MARK).touch()
+    with disk_faults(folder):
+        folder.mkdir(mode=0o700, parents=True)
+        (folder / _MARK).touch()
     engine = sa.create_engine(f"sqlite:///{folder / DATABASE}")
     try:
         schema.create_tables(engine)

@@ -11,6 +11,8 @@ import altair as alt
 from crmbridge.report.drawing import NARROW_PX, TEXT_PX, Drawing, both_widths, chart_of, color, fitted, fixed, pixels
 
 _ROW_PX, _GROUP_PX, _TOP_PX = 26, 34, 8
+_GAP_PX = 8
+"""Between a name and a figure on the left of its dot."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def _placed(spans: Sequence[Span], names_px: int) -> tuple[list[dict[str, Any]],
             group = span.group
             heads.append({"y": top + _GROUP_PX / 2, "group": group})
             top += _GROUP_PX
-        placed.append({**vars(span), "name": fitted(span.name, names_px, TEXT_PX), "y": top + _ROW_PX / 2})
+        placed.append({**vars(span), "name": fitted(span.name, names_px - _GAP_PX, TEXT_PX), "y": top + _ROW_PX / 2})
         top += _ROW_PX
     return placed, heads, top
 
