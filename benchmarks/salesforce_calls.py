@@ -113,11 +113,15 @@ def read_all(adapter: SalesforceAdapter, since: datetime | None = None) -> Count
     return rows
 
 
-def least_pull(adapter: SalesforceAdapter, sizes: dict[str, int]) -> int:
-    """One call for the describes, and the least for each query; sizes as given."""
+def least_pull(adapter: SalesforceAdapter, sizes: dict[str, int], share: float) -> int:
+    """One call for the describes, and the least for each query: of a share of it, or all of it where nothing tells of changes."""
     known = sources(adapter._org(), adapter._options)  # noqa: SLF001
-    queries = [source.object_name for group in known.by_entity.values() for source in group]
-    return 1 + sum(least_read(sizes.get(name, 0)) for name in queries)
+    rows = [
+        sizes.get(source.object_name, 0) * (share if known.is_told(entity) else 1)
+        for entity, group in known.by_entity.items()
+        for source in group
+    ]
+    return 1 + sum(least_read(int(count)) for count in rows)
 
 
 def measure(opportunities: int) -> Iterator[Row]:
@@ -161,7 +165,7 @@ def measure_demo(opportunities: int) -> Iterator[Row]:
 def _demo_pull(bridge: Bridge, given: dict[str, Any], meter: Meter, what: str, share: float = 1.0) -> Row:
     with closing(SalesforceAdapter(SalesforceOptions(**given))) as adapter:
         sizes = adapter._reader.sizes(adapter._org().objects)  # noqa: SLF001
-        least = least_pull(adapter, {name: int(size * share) for name, size in sizes.items()})
+        least = least_pull(adapter, sizes, share)
     return meter.measured(
         what, lambda: sum(read.changed for read in bridge.pull().reads.values()), lambda spent: least + spent["deleted"]
     )
@@ -176,7 +180,7 @@ def _size(adapter: Adapter, lines: Sequence[PlanLine] | Sequence[RoleWrite]) -> 
 def _pull_row(given: dict[str, Any], meter: Meter, what: str, since: datetime | None = None, share: float = 1.0) -> Row:
     with closing(SalesforceAdapter(SalesforceOptions(**given))) as adapter:
         sizes = adapter._reader.sizes(adapter._org().objects)  # noqa: SLF001
-        least = least_pull(adapter, {name: int(size * share) for name, size in sizes.items()})
+        least = least_pull(adapter, sizes, share)
     with closing(SalesforceAdapter(SalesforceOptions(**given))) as fresh:
         return meter.measured(what, lambda: read_all(fresh, since).total(), lambda spent: least + spent["deleted"])
 
