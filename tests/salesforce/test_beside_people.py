@@ -11,6 +11,7 @@ from test_faults import PLAN, Killed, c, interrupted, o, org
 from urllib3.exceptions import SSLError
 
 from crmbridge.adapters.salesforce import transport, writer
+from crmbridge.errors import CrmBridgeError, LimitReached
 from crmbridge.model import Entity
 from crmbridge.testing.sandbox import Fault, RowFault, Trouble
 
@@ -95,6 +96,33 @@ def test_what_a_person_added_after_a_kill_is_theirs_where_rows_carry_keys(tmp_pa
         assert summary.counts == {"conflict": 1}
         assert made.undo(summary.run_id).counts == {}
         assert made.rows() == before
+
+
+def test_whose_row_it_is_is_asked_until_it_is_told(tmp_path, monkeypatch):
+    with org(tmp_path, custom_fields=KEY_FIELD) as made:
+        with_keys(made)
+
+        def die():
+            raise Killed
+
+        meanwhile(monkeypatch, die)
+        assert interrupted(lambda: made.apply([PLAN[0]])) is None
+        monkeypatch.undo()
+        somebody_adds(made, role="Evaluator")
+        real = transport.Transport.send
+
+        def send(self, request, **options):
+            if "Write_Key__c+IN" not in request.url:
+                return real(self, request, **options)
+            refusal = requests.Response()
+            refusal.status_code, refusal.url = 400, request.url
+            refusal._content = b'[{"message": "x", "errorCode": "QUERY_TOO_COMPLICATED"}]'
+            return refusal
+
+        monkeypatch.setattr(transport.Transport, "send", send)
+        with pytest.raises(CrmBridgeError, match="QUERY_TOO_COMPLICATED"):
+            made.apply([PLAN[0]])
+        assert made.journal.own_roles().num_rows == 0
 
 
 @pytest.mark.parametrize("is_written", [False, True])
@@ -184,7 +212,8 @@ def test_half_of_a_refused_collection_that_was_written_is_known(tmp_path, monkey
 
         monkeypatch.setattr(transport.Transport, "send", send)
         plan = [PLAN[0], PLAN[1], PLAN[3], PLAN[4]]
-        assert interrupted_by_an_error(lambda: made.apply(plan))
+        with pytest.raises(LimitReached):
+            made.apply(plan)
         assert sizes[:2] == [4, 2]
         assert len(made.rows()) == len(before) + 2
         monkeypatch.undo()
@@ -193,14 +222,6 @@ def test_half_of_a_refused_collection_that_was_written_is_known(tmp_path, monkey
         assert summary.counts == {"applied": 4}
         made.undo(summary.run_id)
         assert made.rows() == before
-
-
-def interrupted_by_an_error(act):
-    try:
-        act()
-    except Exception:  # noqa: BLE001 - whichever it is
-        return True
-    return False
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,10 @@ class RoleWriter:
             keys = ", ".join(_quoted(write.key) for write in writes[start : start + _KEYS_PER_QUERY])
             try:
                 rows = self._connection.records(f"SELECT Id, {field} FROM {collections.ROLES} WHERE {field} IN ({keys})")
-            except Refusal:  # there is no such field: no row can carry it
-                return {}
+            except Refusal as refusal:
+                if refusal.code != "INVALID_FIELD":
+                    raise
+                return {}  # there is no such field: no row can carry it
             found |= {row[field]: long_id(row["Id"]) for row in rows}
         return found
 
